@@ -1,0 +1,218 @@
+"""Keeps the backlog filled: how many, ask, filter, put, back off.
+
+The feeder asks the source for what there is room for and hands it to the door. A sync writer runs in the writer's
+thread, turn after turn for at most a millisecond before the loop is let in, because the two share one interpreter lock;
+an async one runs on the loop. Invariant: the writer is never asked for more than there is room for, and never sooner
+than its pauses say.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from ..errors import QueueClosed, WriterError
+from ..events import Event, WriterFailed, WriterSlow
+from ..settings import Settings
+from . import policy
+from .intake import Intake
+from .source import Next, Pulled, Source
+from .texts import error_info
+from .threads import CallThread
+
+QUANTUM = 0.001
+"""Seconds that the writer's thread goes on before the loop gets the interpreter."""
+
+BLOCK = 5000
+"""Most items drawn from an iterator at once."""
+
+MANY_DUPLICATES = 10_000
+"""So many duplicates in a row from one call count as nothing new: even an endless generator is then paused."""
+
+_SLOW_WRITER = 60.0
+_CLOSE_TIMEOUT = 1.0
+
+
+class Verdict(Enum):
+    """What to do after a turn."""
+
+    GO_ON = "go on"
+    PAUSE = "pause"
+    END = "end"
+
+
+class Feeder:
+    """Feeds one run.
+
+    Args:
+        intake: the door.
+        source: the writer.
+        settings: the settings in force.
+        thread: where a sync writer runs.
+        publish: takes events.
+        on_items: called on the loop after items may have come in.
+        queue: the queue's name, for events.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        source: Source,
+        *,
+        settings: Settings,
+        thread: CallThread,
+        publish: Callable[[Event], None],
+        on_items: Callable[[], None],
+        queue: str,
+    ) -> None:
+        self._intake = intake
+        self._source = source
+        self._settings = settings
+        self._thread = thread
+        self._publish = publish
+        self._on_items = on_items
+        self._queue = queue
+        self._bell = asyncio.Event()
+        self._resume_at = 0.0
+        self._failures = 0
+        self._accepted_by_call = 0
+        self._duplicates_in_row = 0
+        self._asking_since: float | None = None
+        self._slow_told = False
+        self.is_waiting_for_room = False
+        self.has_ended = False
+        """True once the source has nothing more, ever."""
+        self.is_hungry: Callable[[], bool] = lambda: False
+        """Tells whether a worker waits for an item; then the first one is not held back for a fuller block."""
+
+    async def run(self) -> None:
+        """Feeds until the source is done. Raises WriterError if the writer is beyond hope."""
+        while not self.has_ended:
+            await self.turn(time.monotonic())
+            self._on_items()
+        self._on_items()
+
+    async def turn(self, now: float) -> None:
+        """One step: wait for room, wait out a pause, or ask."""
+        if self._intake.room() <= 0:
+            self.is_waiting_for_room = True
+            await self._rest(self._settings.full_queue_sleep_time)
+            self.is_waiting_for_room = False
+        elif now < self._resume_at:
+            await self._rest(self._resume_at - now)
+            self._resume_at = 0.0
+        else:
+            self._asking_since = now
+            try:
+                await self._ask()
+            finally:
+                self._asking_since = None
+                self._slow_told = False
+
+    async def _rest(self, seconds: float) -> None:
+        self._bell.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+
+    def wake(self) -> None:
+        """Ends a pause now."""
+        self._resume_at = 0.0
+        self._bell.set()
+
+    def tell_room(self) -> None:
+        """Ends the wait for room if the queue is half empty."""
+        if self.is_waiting_for_room and self._intake.is_half_empty():
+            self._bell.set()
+
+    async def _ask(self) -> None:
+        if self._source.needs_loop:
+            self._absorb(await self._source.pull_async(self._desired(), most=self._most()))
+            await asyncio.sleep(0)  # an async writer that never waits must not keep the loop to itself
+        else:
+            await self._thread.call(self._ask_for_a_while)
+
+    def _ask_for_a_while(self) -> None:
+        """Turns in the writer's thread."""
+        until = time.monotonic() + QUANTUM
+        while self._intake.room() > 0 and not self._source.needs_loop:
+            hungry = self.is_hungry()
+            verdict = self._absorb(self._source.pull(self._desired(), most=self._most(), at_once=hungry))
+            if verdict is not Verdict.GO_ON or hungry or time.monotonic() >= until:
+                return
+
+    def _desired(self) -> int:
+        return max(1, min(self._intake.room(), self._settings.lookup_block_size))
+
+    def _most(self) -> int:
+        return max(1, min(self._intake.room(), BLOCK))
+
+    def _absorb(self, pulled: Pulled) -> Verdict:
+        """Hands a block to the door and decides how to go on. Returns what to do next."""
+        now = time.monotonic()
+        offered = len(pulled.items)
+        accepted = self._accept(pulled.items, now, pulled.types)
+        self._accepted_by_call += accepted
+        self._duplicates_in_row = 0 if accepted else self._duplicates_in_row + offered
+        if pulled.error is not None:
+            return self._fail(pulled.error, now)
+        if offered or pulled.ends_call:
+            self._failures = 0
+        if pulled.next is Next.DONE:
+            self.has_ended = True
+            return Verdict.END
+        nothing_new = pulled.ends_call and not self._accepted_by_call
+        if pulled.ends_call:
+            self._accepted_by_call = 0
+        if pulled.next is Next.NOTHING_NOW or nothing_new or self._duplicates_in_row >= MANY_DUPLICATES:
+            self._duplicates_in_row = 0
+            self._resume_at = now + self._settings.empty_queue_sleep_time
+            return Verdict.PAUSE
+        return Verdict.GO_ON
+
+    def _accept(self, items: list[object], now: float, types: set[type] | None = None) -> int:
+        try:
+            return self._intake.accept(items, now, types=types)
+        except QueueClosed:  # the run is stopping; what the writer gave too late stays with it
+            self.has_ended = True
+            return 0
+
+    def _fail(self, error: BaseException, now: float) -> Verdict:
+        self._failures += 1
+        self._accepted_by_call = 0
+        if self._source.is_over or self._failures >= self._settings.writer_max_errors:
+            times = "once, and cannot go on" if self._source.is_over else f"{self._failures} times in a row"
+            raise WriterError(
+                f"The writer of queue {self._queue!r} failed {times}. The last error was {type(error).__name__}: {error}. "
+                "Its traceback is above; see to the cause, or raise writer_max_errors."
+            ) from error
+        pause = policy.growing_pause(self._failures)
+        self._resume_at = now + pause
+        self._publish(WriterFailed(self._queue, error_info(error), self._failures, pause))
+        return Verdict.PAUSE
+
+    def tick(self, now: float) -> None:
+        """Looks after a writer that blocks: takes what a generator has drawn meanwhile, and warns once."""
+        if self._asking_since is None:
+            return
+        if now - self._asking_since > QUANTUM and (items := self._source.harvest()):
+            self._accepted_by_call += self._accept(items, now)
+            self._on_items()
+        if now - self._asking_since >= _SLOW_WRITER and not self._slow_told:
+            self._slow_told = True
+            self._publish(WriterSlow(self._queue, now - self._asking_since))
+
+    @property
+    def is_asking(self) -> bool:
+        """True while the writer is at work."""
+        return self._asking_since is not None
+
+    async def close(self) -> None:
+        """Ends an open generator, so that its `finally` blocks run; a writer that hangs is left alone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._source.close_async()
+                await self._thread.call(self._source.close)
+
+

@@ -1,0 +1,19 @@
+"""How much memory a process uses, as the system tells."""
+
+import psutil
+
+
+def private_memory(pid: int) -> int | None:
+    """Returns the bytes that belong to a process alone, so that what a fork shares is not counted; None if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_full_info().uss)
+    except psutil.Error:
+        return None
+
+
+def resident_memory(pid: int) -> int | None:
+    """Returns the resident bytes of a process; None if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None

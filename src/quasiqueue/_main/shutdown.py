@@ -1,0 +1,127 @@
+"""How a run ends: the ladder, in numbered steps.
+
+The runtime hands over its rooms once it is to end, for whatever reason. Invariant: whatever a reader, a writer or a
+collector does, this returns within `graceful_shutdown_timeout` and five seconds; after it no process is left and every
+accepted item has an outcome.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from .._wire.messages import Kind
+from ..events import WorkerState
+from .dispatcher import Dispatcher
+from .feeder import Feeder
+from .intake import Intake
+from .settler import Settler
+from .starter import Starter
+from .supervisor import Supervisor
+
+LADDER_SECONDS = 2.5
+"""From the first rung (stacks) over TERM to KILL, and the end of what was killed."""
+
+COLLECTOR_SECONDS = 1.5
+"""The most that a collector gets, after all workers are gone, for what is left."""
+
+
+class Shutdown:
+    """Ends one run. Arguments are the rooms that take part; `timeout` is seconds for what runs to finish."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        feeder: Feeder,
+        feeding: asyncio.Task[None],
+        dispatcher: Dispatcher,
+        settler: Settler,
+        supervisor: Supervisor,
+        starter: Starter,
+        close_collector: Callable[[float], Awaitable[None]],
+        timeout: float,
+    ) -> None:
+        self._intake = intake
+        self._feeder = feeder
+        self._feeding = feeding
+        self._dispatcher = dispatcher
+        self._settler = settler
+        self._supervisor = supervisor
+        self._starter = starter
+        self._close_collector = close_collector
+        self._timeout = timeout
+        self._forced = asyncio.Event()
+        self._gone = asyncio.Event()
+
+    def force(self) -> None:
+        """Skips what is left of the patience: workers are killed now."""
+        self._forced.set()
+
+    def tell_progress(self) -> None:
+        """Says that a worker may have ended."""
+        if not self._supervisor.workers:
+            self._gone.set()
+
+    async def run(self) -> None:
+        """Goes down the steps."""
+        await self._1_stop_asking()
+        self._2_tell_workers_to_finish()
+        await self._3_wait_for_workers()
+        await self._4_kill_workers()
+        self._5_release_the_rest()
+        await self._6_let_the_collector_finish()
+        await self._7_end_the_starter()
+
+    async def _1_stop_asking(self) -> None:
+        """The writer is not asked again, and nothing is put any more."""
+        self._intake.close()
+        self._feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):  # its error, if any, has been reported already
+            await self._feeding
+        self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
+
+    def _2_tell_workers_to_finish(self) -> None:
+        """Workers give back what they have not begun, finish what they run, end their contexts and leave."""
+        for worker in self._supervisor.workers.values():
+            worker.takes = False
+            worker.state = WorkerState.LEAVING
+            worker.line.send(Kind.STOP)
+        self.tell_progress()
+
+    async def _3_wait_for_workers(self) -> None:
+        """For as long as they may take, unless somebody loses patience."""
+        gone = asyncio.ensure_future(self._gone.wait())
+        forced = asyncio.ensure_future(self._forced.wait())
+        await asyncio.wait({gone, forced}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        for task in (gone, forced):
+            task.cancel()
+
+    async def _4_kill_workers(self) -> None:
+        """Stacks, TERM, KILL for those that are left; KILL at once if forced."""
+        if not self._supervisor.workers:
+            return
+        reason = "the run was stopped by force" if self._forced.is_set() else "it did not finish within graceful_shutdown_timeout"
+        self._supervisor.kill_all(reason, at_once=self._forced.is_set())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LADDER_SECONDS):
+                await self._gone.wait()
+
+    def _5_release_the_rest(self) -> None:
+        """What the backlog, the retries and the ledgers still show is released."""
+        for worker in list(self._supervisor.workers.values()):
+            for holding in worker.ledger.take_from(1):
+                self._settler.release(holding.parcel)
+            worker.close()
+        for parcel in self._intake.take_all():
+            self._settler.release(parcel)
+        self._settler.release_delayed()
+
+    async def _6_let_the_collector_finish(self) -> None:
+        """It gets all outcomes, in bounded time; an open generator of the writer's is ended meanwhile."""
+        if not self._feeder.is_asking:
+            await self._feeder.close()
+        await self._close_collector(COLLECTOR_SECONDS)
+
+    async def _7_end_the_starter(self) -> None:
+        """The template process goes last."""
+        await self._starter.stop()

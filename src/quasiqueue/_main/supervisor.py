@@ -1,0 +1,502 @@
+"""Keeps the slots filled with healthy workers: starts, replaces, limits, kills, explains deaths.
+
+It is told of starts, messages and ends, and looks at the clock once per tick. Time limits are measured in patient
+seconds: a tick that comes late (the machine slept, the main process was stopped) counts as one second at most, so
+nobody is killed for time that did not pass for them. Invariant: every process that was started is followed until its
+end has been reported, and its items are settled then.
+"""
+
+import random
+import signal
+from collections import deque
+from collections.abc import Callable
+
+from .._wire.channel import Channel, socket_pair
+from .._wire.frames import Frame
+from .._wire.messages import Kind, unpack_values
+from .._wire.scoreboard import Scoreboard, create_file
+from ..errors import CrashLoopError, QuasiQueueError, WorkerStartError
+from ..events import (
+    ErrorInfo,
+    Event,
+    ItemSlow,
+    Notice,
+    StacksDumped,
+    WorkerDied,
+    WorkerLeft,
+    WorkerReady,
+    WorkerRecycling,
+    WorkerStarted,
+    WorkerState,
+)
+from ..settings import Settings
+from . import policy
+from .ledger import Autopsy, Holding
+from .memory import private_memory
+from .settler import Settler
+from .slot import Due, Slot
+from .starter import Death, Starter
+from .tally import Tally
+from .texts import item_text
+from .worker import Kill, Line, Worker
+
+LONGEST_TICK = 1.0
+STACK_SECONDS = 0.2
+TERM_SECONDS = 1.0
+CANCEL_SECONDS = 1.0
+LINE_SECONDS = 0.5
+_MEMORY_EVERY = 1.0
+_MEBIBYTE = 1 << 20
+
+
+class Supervisor:
+    """Supervises one run.
+
+    Args:
+        settings: the settings in force.
+        queue: the queue's name, for events.
+        lanes: items that one worker runs at once.
+        tally: counts recycles and restarts, and tells whether items end.
+        settler: settles what a dead worker was running.
+        publish: takes events.
+        on_frame: gets every frame of a worker that is about items.
+        on_death: takes a dead worker's ledger apart; returns what became of its items.
+        cancel: asks an async worker to cancel one item.
+        seconds_per_item: gives what was measured.
+        fail: ends the run with an error.
+        chance: for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        queue: str,
+        lanes: int,
+        tally: Tally,
+        settler: Settler,
+        publish: Callable[[Event], None],
+        on_frame: Callable[[Worker, Frame], None],
+        on_death: Callable[[Worker], Autopsy],
+        cancel: Callable[[Worker, int], None],
+        seconds_per_item: Callable[[], float | None],
+        fail: Callable[[QuasiQueueError], None],
+        chance: random.Random,
+        wall: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._lanes = lanes
+        self._tally = tally
+        self._settler = settler
+        self._publish = publish
+        self._on_frame = on_frame
+        self._on_death = on_death
+        self._cancel = cancel
+        self._seconds_per_item = seconds_per_item
+        self._fail = fail
+        self._chance = chance
+        self._wall = wall
+        self._last_tick = wall()
+        self.now = 0.0
+        """Patient seconds since the run began."""
+        self.slots: list[Slot] = []
+        self.workers: dict[int, Worker] = {}
+        self._serial = 0
+        self._startup = 0.05
+        self._deaths: deque[tuple[float, str]] = deque()
+        self._ended_at_death = 0
+        self._first_error = ""
+        self._refusals = 0
+        self._memory_at = 0.0
+        self.is_stopping = False
+        """True once nothing is started or replaced any more."""
+        self._is_starter_lost = False
+        self.starter: Starter
+
+    # What others ask for.
+
+    def scale(self, wanted: int) -> None:
+        """Sets the number of slots; workers of slots that go finish what they hold."""
+        while len(self.slots) < wanted:
+            self.slots.append(Slot(len(self.slots)))
+        while len(self.slots) > wanted:
+            slot = self.slots.pop()
+            for worker in (slot.worker, slot.successor):
+                if worker is not None:
+                    self._let_go(worker)
+
+    def recycle(self, reason: str = "recycle()") -> None:
+        """Has every worker replaced, one after the other."""
+        for slot in self.slots:
+            if slot.worker is not None:
+                slot.replace_reason = slot.replace_reason or reason
+
+    def kill_all(self, reason: str, *, at_once: bool) -> None:
+        """Sends every worker down the ladder; `at_once` skips to its last rung."""
+        for worker in self.workers.values():
+            if worker.kill is None:
+                worker.kill = Kill(reason, frozenset(), self.now)
+            if at_once and worker.kill.stage < 2:  # noqa: PLR2004 - the rung before the last
+                worker.kill.stage = 2
+                worker.kill.next_at = self.now
+            self._step_down(worker)
+
+    def dump_stacks(self) -> list[Worker]:
+        """Has every worker write its stacks to its scoreboard. Returns the workers that were asked."""
+        asked = [worker for worker in self.workers.values() if worker.pid is not None]
+        for worker in asked:
+            self._signal(worker, signal.SIGQUIT)
+        return asked
+
+    # The clock.
+
+    def tick(self) -> None:
+        """Looks at everything that depends on time."""
+        now = self._wall()
+        self.now += min(max(now - self._last_tick, 0.0), LONGEST_TICK)
+        self._last_tick = now
+        self.starter.poll()
+        for worker in list(self.workers.values()):
+            worker.look(self.now)
+            self._check_times(worker)
+            self._step_down(worker)
+        if self._settings.max_memory_per_process is not None and self.now >= self._memory_at:
+            self._memory_at = self.now + _MEMORY_EVERY
+            self._check_memory(self._settings.max_memory_per_process)
+        self.turn()
+
+    def turn(self) -> None:
+        """Does for each slot what is due."""
+        if self.is_stopping:
+            return
+        replacing = sum(slot.successor is not None and bool(slot.replace_reason) for slot in self.slots)
+        starting = sum(
+            slot.successor is not None and slot.successor.state is WorkerState.STARTING for slot in self.slots
+        )
+        for slot in self.slots:
+            match slot.due(self.now, seconds_per_item=self._seconds_per_item(), startup=self._startup):
+                case Due.START:
+                    slot.worker = self._start(slot)
+                    if slot.worker is not None:
+                        slot.worker.takes = True
+                case Due.SUCCESSOR:
+                    if starting >= policy.successors_at_once(len(self.slots)) or (slot.replace_reason and replacing):
+                        continue
+                    starting += 1
+                    replacing += bool(slot.replace_reason)
+                    self._prepare_successor(slot)
+                case Due.SWAP:
+                    if (old := slot.swap()) is not None:
+                        self._let_go(old)
+
+    # Starting and replacing.
+
+    def _start(self, slot: Slot) -> Worker | None:
+        self._serial += 1
+        serial = self._serial
+        try:
+            descriptor = create_file(self._lanes)
+            board = Scoreboard(descriptor, self._lanes)
+            ours, theirs = socket_pair()
+        except OSError as error:  # out of descriptors or memory: fewer workers for now
+            self._refused(slot, str(error))
+            return None
+        worker = Worker(
+            serial=serial,
+            slot=slot.index,
+            line=Line(
+                Channel(ours, blocking=False),
+                on_frame=lambda frame: self._route(worker, frame),
+                on_closed=lambda: self._on_closed(worker),
+            ),
+            board=board,
+            lanes=self._lanes,
+            max_jobs=self._settings.max_jobs_per_process,
+            due_at_jobs=policy.jobs_of_worker(self._settings.max_jobs_per_process, self._chance),
+            started_at=self.now,
+        )
+        self.workers[serial] = worker
+        self.starter.start_worker(serial, slot.index, theirs, board.descriptor)
+        return worker if serial in self.workers else None
+
+    def _prepare_successor(self, slot: Slot) -> None:
+        old = slot.worker
+        if old is not None and old.pid is not None:
+            reason = slot.replace_reason or f"{old.jobs} of {old.max_jobs} items"
+            self._publish(WorkerRecycling(self._queue, slot.index, old.pid, reason))
+        slot.successor = self._start(slot)
+
+    def _let_go(self, worker: Worker) -> None:
+        """Tells a worker to finish what it holds and go."""
+        worker.takes = False
+        worker.leaving_since = self.now
+        if worker.state is not WorkerState.GONE:
+            worker.state = WorkerState.LEAVING
+            worker.line.send(Kind.LEAVE)
+
+    def _refused(self, slot: Slot, reason: str) -> None:
+        """Notes that the system refused a process."""
+        self._refusals += 1
+        pause = policy.growing_pause(self._refusals)
+        slot.start_at = self.now + pause
+        if not self.workers and self._refusals > self._settings.max_restarts:
+            self._fail(
+                WorkerStartError(
+                    f"No worker of queue {self._queue!r} can be started ({reason}). The system is out of processes, "
+                    "memory or descriptors: raise its limits, or lower num_processes."
+                )
+            )
+            return
+        text = f"A worker for slot {slot.index} could not be started ({reason}); {len(self.workers)} are left, next try"
+        self._publish(Notice(self._queue, f"{text} in {pause:.1f} s.", warning=True))
+
+    # What starters and workers report.
+
+    def on_started(self, serial: int, pid: int) -> None:
+        """A process was created."""
+        self._refusals = 0
+        if (worker := self.workers.get(serial)) is not None:
+            worker.pid = pid
+            self._publish(WorkerStarted(self._queue, worker.slot, pid))
+
+    def on_not_started(self, serial: int, reason: str) -> None:
+        """The system refused a process."""
+        worker = self.workers.pop(serial, None)
+        if worker is None:
+            return
+        slot = self._forget(worker)
+        self._on_death(worker)
+        worker.close()
+        if slot is not None and not self.is_stopping:
+            self._refused(slot, reason)
+
+    def on_lost(self) -> None:
+        """The template process is gone. Workers finish; their lines tell of their ends from now on."""
+        self._is_starter_lost = True
+        for worker in list(self.workers.values()):
+            if not worker.line.is_open or worker.pid is None:
+                self.on_exited(worker.serial, Death(-signal.SIGKILL))
+        self._fail(
+            WorkerStartError(
+                f"The template process of queue {self._queue!r} is gone (somebody killed it?), so no worker can be "
+                "started any more. What the workers were running has been finished; start the queue again."
+            )
+        )
+
+    def _on_closed(self, worker: Worker) -> None:
+        """A line ended: its worker has died, and its end is about to be reported, or has lost its descriptor."""
+        if self._is_starter_lost:
+            self.on_exited(worker.serial, Death(0 if worker.has_left else -signal.SIGKILL))
+        elif worker.kill is None:
+            worker.kill = Kill(f"worker {worker.pid} has lost its line", frozenset(), self.now + LINE_SECONDS)
+
+    def _route(self, worker: Worker, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.READY:
+                self._on_ready(worker, float(str(unpack_values(frame.body)[0])))
+            case Kind.START_FAILED:
+                kind, message, trace = map(str, unpack_values(frame.body))
+                worker.start_error = (kind, message, trace)
+            case Kind.TROUBLE:
+                kind, message, trace = map(str, unpack_values(frame.body))
+                text = f"The end of the context failed in worker {worker.pid}: {kind}: {message}\n{trace}"
+                self._publish(Notice(self._queue, text, warning=True))
+            case Kind.LEFT:
+                worker.has_left = True
+            case _:
+                self._on_frame(worker, frame)
+
+    def _on_ready(self, worker: Worker, seconds: float) -> None:
+        worker.startup = self.now - worker.started_at
+        self._startup = max(0.6 * self._startup, seconds + 0.01)
+        if worker.state is WorkerState.STARTING:
+            worker.state = WorkerState.READY
+        if worker.pid is not None:
+            self._publish(WorkerReady(self._queue, worker.slot, worker.pid, seconds))
+            self._warn_if_born_large(worker.pid)
+
+    def on_exited(self, serial: int, death: Death) -> None:
+        """A worker has ended: settles its items, and explains its death if it was one."""
+        worker = self.workers.pop(serial, None)
+        if worker is None:
+            return
+        worker.line.drain()
+        worker.look(self.now)
+        slot = self._forget(worker)
+        found = self._on_death(worker)
+        was_leaving = worker.state is WorkerState.LEAVING
+        if worker.has_left and death.code == 0 and was_leaving:
+            self._publish(WorkerLeft(self._queue, worker.slot, worker.pid or 0, worker.finished))
+            self._tally.recycled += not self.is_stopping
+            self._settle_running(worker, found.running, self._error(worker, death))
+        else:
+            self._bury(worker, death, found.running, slot)
+        worker.close()
+
+    def _forget(self, worker: Worker) -> Slot | None:
+        """Takes a worker out of its slot. Returns the slot if the worker had its place."""
+        for slot in self.slots:
+            if worker in (slot.worker, slot.successor):
+                slot.forget(worker)
+                return slot
+        return None
+
+    # Deaths.
+
+    def _bury(self, worker: Worker, death: Death, running: list[Holding], slot: Slot | None) -> None:
+        error = self._error(worker, death)
+        items = tuple(item_text(holding.parcel.items[0]) for holding in running)
+        self._publish(WorkerDied(self._queue, worker.slot, worker.pid or 0, error.message, items))
+        self._settle_running(worker, running, error)
+        if self.is_stopping:
+            return
+        self._tally.restarted += 1
+        was_time_out = worker.kill is not None and bool(worker.kill.timed_out)
+        if not was_time_out:
+            self._count_death(worker, error)
+        if slot is not None:
+            slot.start_at = self.now + (policy.growing_pause(len(self._deaths), first=0.01) if self._deaths else 0.0)
+
+    def _settle_running(self, worker: Worker, running: list[Holding], error: ErrorInfo) -> None:
+        kill = worker.kill
+        wall = self._wall()
+        for holding in running:
+            seconds = self.now - worker.since.get(holding.first, self.now)
+            if kill is not None and holding.first in kill.timed_out:
+                self._settler.time_out(worker, holding.parcel, error, seconds, wall)
+            elif self.is_stopping:
+                self._settler.release(holding.parcel, error, worker)
+            elif kill is not None and kill.timed_out:
+                self._settler.bring_back(holding.parcel)
+            else:
+                self._settler.crash(worker, holding.parcel, error, seconds, wall)
+
+    def _error(self, worker: Worker, death: Death) -> ErrorInfo:
+        name = signal.Signals(-death.code).name if death.code < 0 else None
+        message = policy.explain_exit(death.code, name)
+        if worker.start_error is not None:
+            message = f"its context failed: {worker.start_error[0]}: {worker.start_error[1]}"
+        was_killed = worker.kill is not None and worker.kill.stage > 0
+        if worker.kill is not None and was_killed:
+            message = worker.kill.reason
+        return ErrorInfo(
+            type="TimedOut" if worker.kill is not None and worker.kill.timed_out else "WorkerDied",
+            message=message if was_killed else f"worker {worker.pid} {message}",
+            traceback=worker.start_error[2] if worker.start_error is not None else "",
+            exit_code=death.code if death.code >= 0 else None,
+            signal=name,
+            stack=(worker.kill.stack if worker.kill is not None else "") or worker.board.stacks(),
+            peak_memory=death.peak_memory,
+        )
+
+    def _count_death(self, worker: Worker, error: ErrorInfo) -> None:
+        if self._tally.ended > self._ended_at_death:
+            self._deaths.clear()
+            self._first_error = ""
+        self._ended_at_death = self._tally.ended
+        self._deaths.append((self.now, error.message))
+        self._first_error = self._first_error or error.traceback or error.stack
+        while self.now - self._deaths[0][0] > self._settings.restart_window:
+            self._deaths.popleft()
+        if policy.is_crash_loop(len(self._deaths), self._settings.max_restarts):
+            shown = f"\nThe first one said:\n{self._first_error}" if self._first_error else ""
+            self._fail(
+                CrashLoopError(
+                    f"{len(self._deaths)} workers of queue {self._queue!r} died within {self._settings.restart_window:g} s "
+                    f"and no item was finished between them. The last one: {error.message}. See to the cause, or raise "
+                    f"max_restarts.{shown}"
+                )
+            )
+
+    # Limits.
+
+    def _check_times(self, worker: Worker) -> None:
+        if worker.kill is not None:
+            return
+        if worker.state is WorkerState.STARTING and self.now - worker.started_at >= self._settings.startup_timeout:
+            limit = self._settings.startup_timeout
+            worker.kill = Kill(f"worker {worker.pid} was not ready after startup_timeout ({limit:g} s)", frozenset(), self.now)
+        elif worker.leaving_since is not None and not len(worker.ledger):
+            if self.now - worker.leaving_since >= max(self._settings.graceful_shutdown_timeout, 1.0):
+                worker.kill = Kill(f"worker {worker.pid} had finished and did not leave", frozenset(), self.now)
+        if worker.since and (limit := self._settings.item_timeout) is not None:
+            self._check_items(worker, limit)
+        elif worker.since:
+            self._warn_of_slow_items(worker)
+
+    def _check_items(self, worker: Worker, limit: float) -> None:
+        late = [ordinal for ordinal, since in worker.since.items() if self.now - since >= limit]
+        if not late:
+            return
+        if worker.lanes > 1:
+            for ordinal in late:
+                if ordinal not in worker.cancelled:
+                    worker.cancelled[ordinal] = self.now
+                    self._cancel(worker, ordinal)
+            late = [ordinal for ordinal in late if self.now - worker.cancelled[ordinal] >= CANCEL_SECONDS]
+        if late:
+            item = item_text(worker.ledger.item(late[0]))
+            reason = f"item {item} ran longer than item_timeout ({limit:g} s) in worker {worker.pid}"
+            worker.kill = Kill(reason, frozenset(late), self.now)
+
+    def _warn_of_slow_items(self, worker: Worker) -> None:
+        for ordinal, since in worker.since.items():
+            if self.now - since >= policy.SLOW_ITEM and ordinal not in worker.slow_told:
+                worker.slow_told.add(ordinal)
+                item = item_text(worker.ledger.item(ordinal))
+                self._publish(ItemSlow(self._queue, worker.slot, worker.pid or 0, item, self.now - since))
+
+    def _check_memory(self, limit: float) -> None:
+        for slot in self.slots:
+            worker = slot.worker
+            if worker is None or worker.state is not WorkerState.READY or worker.pid is None or slot.replace_reason:
+                continue
+            used = private_memory(worker.pid)
+            if used is not None and used > limit * _MEBIBYTE:
+                slot.replace_reason = f"{used / _MEBIBYTE:.0f} MiB of its own, max_memory_per_process is {limit:g}"
+
+    def _warn_if_born_large(self, pid: int) -> None:
+        limit = self._settings.max_memory_per_process
+        if limit is None:
+            return
+        used = private_memory(pid)
+        if used is not None and used > limit * _MEBIBYTE:
+            text = (
+                f"A fresh worker already has {used / _MEBIBYTE:.0f} MiB of its own, more than max_memory_per_process "
+                f"({limit:g} MiB): every worker will be recycled at once. Raise the limit, or load less in the context."
+            )
+            self._publish(Notice(self._queue, text, warning=True))
+
+    # The ladder.
+
+    def _step_down(self, worker: Worker) -> None:
+        kill = worker.kill
+        if kill is None or worker.pid is None or self.now < kill.next_at:
+            return
+        match kill.stage:
+            case 0:
+                self._signal(worker, signal.SIGQUIT)
+                kill.next_at = self.now + STACK_SECONDS
+            case 1:
+                kill.stack = worker.board.stacks()
+                self._publish(StacksDumped(self._queue, worker.slot, worker.pid, f"{kill.reason}\n{kill.stack}"))
+                worker.board.allow_terminate()
+                self._signal(worker, signal.SIGTERM)
+                kill.next_at = self.now + TERM_SECONDS
+            case 2:
+                self.starter.signal(worker.pid, signal.SIGKILL, whole_group=True)
+                kill.next_at = float("inf")
+        kill.stage += 1
+
+    def _signal(self, worker: Worker, number: int) -> None:
+        if worker.pid is not None:
+            self.starter.signal(worker.pid, number)
+
+    @property
+    def has_urgent(self) -> bool:
+        """True while something is being waited for whose next step depends on the clock."""
+        return any(
+            worker.kill is not None or worker.state in (WorkerState.STARTING, WorkerState.LEAVING)
+            for worker in self.workers.values()
+        ) or any(slot.worker is None for slot in self.slots)

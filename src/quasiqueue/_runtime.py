@@ -1,0 +1,527 @@
+"""One run of a queue: builds the rooms, connects them, turns them, stops them in order.
+
+The only file that knows every room. `QuasiQueue` makes a runtime per run and passes calls on to it; signals, lines and
+timers wake it, and each wake ends in `_turn`. Invariant: all decisions happen on the loop's thread.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from signal import Signals
+
+from ._callables import CollectorPlan, ContextPlan, ReaderPlan, WriterPlan
+from ._main import policy
+from ._main.collector import Collector
+from ._main.dispatcher import Dispatcher
+from ._main.feeder import Feeder
+from ._main.intake import Intake
+from ._main.ledger import Autopsy
+from ._main.memory import resident_memory
+from ._main.settler import Finished, Settler
+from ._main.shutdown import Shutdown
+from ._main.source import Source
+from ._main.spawn import Spawn
+from ._main.starter import Death, Starter
+from ._main.supervisor import Supervisor
+from ._main.tally import Counts, Tally
+from ._main.template import Template
+from ._main.threads import CallThread
+from ._main.worker import Worker
+from ._template.process import run_template
+from ._wire.frames import Frame
+from ._wire.messages import Kind, unpack_ordinal, unpack_report
+from ._wire.spec import WorkerSpec
+from ._worker.entry import process_name, run_spawned_worker, run_worker
+from ._worker.process import set_title
+from .errors import QuasiQueueError
+from .events import (
+    Event,
+    Notice,
+    Outcome,
+    RunEnded,
+    RunStarted,
+    RunSummary,
+    StacksDumped,
+    Stats,
+    Status,
+    StopRequested,
+    WorkerStats,
+)
+from .settings import Settings
+
+_SAMPLE_SECONDS = 0.25
+_STACK_SECONDS = 0.2
+_log = logging.getLogger("quasiqueue")
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The user's callables, looked at once."""
+
+    reader: ReaderPlan
+    writer: WriterPlan
+    context: ContextPlan | None
+    collector: CollectorPlan | None
+    key: Callable[[object], Hashable] | None
+
+
+def start_method(settings: Settings) -> str:
+    """Returns how workers are started: "fork" or "spawn"."""
+    if settings.start_method != "auto":
+        return settings.start_method
+    return "spawn" if sys.platform == "darwin" else "fork"
+
+
+class Runtime:
+    """One run.
+
+    Args:
+        name: the queue's name.
+        plans: the user's callables.
+        settings: the settings in force.
+        subscribers: get every event.
+    """
+
+    def __init__(
+        self, name: str, plans: Plans, settings: Settings, subscribers: Sequence[Callable[[Event], object]]
+    ) -> None:
+        self._name = name
+        self._plans = plans
+        self._settings = settings
+        self._subscribers = subscribers
+        self._chance = random.Random()
+        self._is_async = plans.reader.is_async
+        self._lanes = settings.concurrent_tasks_per_process if self._is_async else 1
+        self._intake = Intake(
+            capacity=settings.max_queue_size, window=settings.prevent_requeuing_time, key=plans.key
+        )
+        self._wanted = settings.num_processes
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn_is_due = False
+        self._error: QuasiQueueError | None = None
+        self._stop_reason = ""
+        self._sampled_at = 0.0
+        self._tick_at = 0.0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._shutdown: Shutdown | None = None
+        self._force = False
+        self._pending_stop = False
+        self.has_ended = False
+
+    # The run.
+
+    def prepare(self) -> None:
+        """Builds the rooms and starts the template process. Call it on the loop, before any thread of ours runs."""
+        self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        self._tally = Tally(time.monotonic())
+        self._writer_thread = CallThread("quasiqueue-writer")
+        self._collector_thread = CallThread("quasiqueue-collector")
+        self._collector = self._make_collector()
+        self._settler = Settler(
+            self._intake,
+            self._tally,
+            settings=self._settings,
+            publish=self.publish,
+            collect=None if self._collector is None else self._collector.put,
+            queue=self._name,
+            chance=self._chance,
+        )
+        self._dispatcher = Dispatcher(
+            self._intake,
+            self._settler,
+            workers=lambda: self._supervisor.workers.values(),
+            is_async=self._is_async,
+            may_collect=lambda: self._collector is None or self._collector.has_room(),
+        )
+        self._supervisor = Supervisor(
+            settings=self._settings,
+            queue=self._name,
+            lanes=self._lanes,
+            tally=self._tally,
+            settler=self._settler,
+            publish=self.publish,
+            on_frame=self._on_frame,
+            on_death=self._on_death,
+            cancel=self._dispatcher.cancel,
+            seconds_per_item=lambda: self._dispatcher.seconds_per_item,
+            fail=self.fail,
+            chance=self._chance,
+            wall=time.monotonic,
+        )
+        self._feeder = Feeder(
+            self._intake,
+            Source(self._plans.writer, self._settings),
+            settings=self._settings,
+            thread=self._writer_thread,
+            publish=self.publish,
+            on_items=self._schedule_turn,
+            queue=self._name,
+        )
+        self._feeder.is_hungry = self._dispatcher.is_hungry
+        self._starter = self._make_starter()
+        self._supervisor.starter = self._starter
+        self._starter.start()
+        self.publish(RunStarted(self._name, self._wanted, start_method(self._settings)))
+
+    def _make_starter(self) -> Starter:
+        spec = WorkerSpec(
+            queue=self._name,
+            reader=self._plans.reader,
+            context=self._plans.context,
+            settings=self._settings,
+            lanes=self._lanes,
+            keep_results=self._plans.collector is not None,
+        )
+        if start_method(self._settings) == "spawn":
+            return Spawn(spec, child_main=run_spawned_worker, process_name=process_name, events=self)
+        return Template(
+            spec,
+            child_main=lambda line, spec, main_pid: run_template(
+                line, spec, main_pid, run_worker=run_worker, process_name=process_name, set_title=set_title
+            ),
+            events=self,
+            warn=lambda text: self.publish(Notice(self._name, text, warning=True)),
+        )
+
+    def _make_collector(self) -> Collector | None:
+        if self._plans.collector is None:
+            return None
+        return Collector(
+            self._plans.collector,
+            settings=self._settings,
+            thread=self._collector_thread,
+            publish=self.publish,
+            on_room=self._schedule_turn,
+            on_spoiled=lambda outcome: self.call_soon(lambda: self._spoil(outcome)),
+            queue=self._name,
+        )
+
+    def _spoil(self, outcome: Outcome[object]) -> None:
+        """An item was counted as done, and then its result could not be unpickled."""
+        self._tally.count(Status.DONE, -1)
+        self._tally.count(outcome.status)
+        self._tally.keep(outcome)
+
+    async def run(self) -> RunSummary:
+        """Runs until stopped or done, after `prepare`. Returns the summary.
+
+        Raises:
+            QuasiQueueError: WriterError, CollectorError, CrashLoopError or WorkerStartError, after an orderly end.
+        """
+        feeding = asyncio.ensure_future(self._feeder.run())
+        feeding.add_done_callback(self._on_feeding_done)
+        collecting = None if self._collector is None else asyncio.ensure_future(self._collector.run())
+        if collecting is not None:
+            collecting.add_done_callback(self._on_collecting_done)
+        self._supervisor.scale(self._wanted)
+        self._supervisor.turn()
+        self._tick()
+        if self._pending_stop:
+            self.stop(force=self._force, reason="stop()")
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self._ending.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            self.stop(force=True, reason="cancelled")
+        await self._shut_down(feeding, collecting)
+        summary = RunSummary(**self._counts(), failures=tuple(self._tally.failures))
+        self.publish(RunEnded(self._name, summary))
+        if cancelled is not None:
+            raise cancelled
+        if self._error is not None:
+            raise self._error
+        return summary
+
+    async def _shut_down(self, feeding: "asyncio.Task[None]", collecting: "asyncio.Task[None] | None") -> None:
+        self._shutdown = Shutdown(
+            intake=self._intake,
+            feeder=self._feeder,
+            feeding=feeding,
+            dispatcher=self._dispatcher,
+            settler=self._settler,
+            supervisor=self._supervisor,
+            starter=self._starter,
+            close_collector=lambda seconds: self._close_collector(collecting, seconds),
+            timeout=self._settings.graceful_shutdown_timeout,
+        )
+        if self._force:
+            self._shutdown.force()
+        # Shielded: a second cancellation must not leave processes behind.
+        ending = asyncio.ensure_future(self._shutdown.run())
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:
+                self._shutdown.force()
+        ending.result()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self.has_ended = True
+        for thread in (self._writer_thread, self._collector_thread):
+            thread.stop()
+            thread.join(0.2)
+
+    async def _close_collector(self, collecting: "asyncio.Task[None] | None", seconds: float) -> None:
+        if self._collector is None or collecting is None:
+            return
+        self._collector.close()
+        done, _ = await asyncio.wait({collecting}, timeout=None if not self._stop_reason else seconds)
+        if not done:
+            collecting.cancel()
+            text = f"The collector did not come to an end; {self._collector.left} outcomes were not given to it."
+            self.publish(Notice(self._name, text, warning=True))
+
+    def _on_feeding_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # What was accepted is finished first; then `run` raises this.
+            self._error = self._error or _as_ours(error)
+            self._feeder.has_ended = True
+            self._schedule_turn()
+
+    def _on_collecting_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(_as_ours(error))
+
+    # Turning.
+
+    def _schedule_turn(self) -> None:
+        """Has one turn run soon, however often it is asked for. On the loop only."""
+        if not self._turn_is_due and self._loop is not None:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        if self.has_ended:
+            return
+        self._supervisor.turn()
+        self._dispatcher.turn(time.monotonic())
+        self._feeder.tell_room()
+        self._intake.tell_room()
+        if self._shutdown is not None:
+            self._shutdown.tell_progress()
+        elif self._is_done():
+            self._ending.set()
+        self._wind()
+
+    def _is_done(self) -> bool:
+        return (
+            self._feeder.has_ended
+            and not self._intake.waiting
+            and self._dispatcher.holds_nothing()
+            and self._intake.close(only_if_empty=True)
+        )
+
+    def _tick(self) -> None:
+        """Looks at everything that depends on time."""
+        now = time.monotonic()
+        self._tick_at = float("inf")
+        self._supervisor.tick()
+        if self._shutdown is None:
+            self._dispatcher.recall()
+            self._feeder.tick(now)
+        if (expiry := self._intake.next_expiry()) is not None and now >= expiry:
+            self._intake.expire(now, self._dispatcher.held_parcels)
+        if now >= self._sampled_at + _SAMPLE_SECONDS:
+            self._sampled_at = now
+            self._tally.sample(now)
+        self._turn()
+
+    def _wind(self) -> None:
+        """Sets the timer of the next tick, if it is not due soon enough already."""
+        if self._loop is None or self.has_ended:
+            return
+        now = time.monotonic()
+        held = self._dispatcher.held_counts()
+        interval = policy.tick_interval(
+            held_behind=held.behind > 0 or (self._feeder.is_asking and not self._intake.backlog),
+            has_running=held.items > 0,
+            limit=self._settings.item_timeout if held.items else None,
+            urgent=self._supervisor.has_urgent,
+        )
+        due = [now + interval, self._settler.next_due(), self._intake.next_expiry()]
+        at = max(now, min(when for when in due if when is not None))
+        if at < self._tick_at:
+            if self._ticker is not None:
+                self._ticker.cancel()
+            self._tick_at = at
+            self._ticker = self._loop.call_later(at - now, self._tick)
+
+    # What workers and starters say.
+
+    def _on_frame(self, worker: Worker, frame: Frame) -> None:
+        if frame.kind == Kind.REPORT:
+            self._dispatcher.on_report(worker, unpack_report(frame.body), time.monotonic())
+        elif frame.kind == Kind.RETURNED:
+            self._dispatcher.on_returned(worker, unpack_ordinal(frame.body))
+        self._schedule_turn()
+
+    def _on_death(self, worker: Worker) -> Autopsy:
+        return self._dispatcher.on_death(worker, time.monotonic())
+
+    def on_started(self, serial: int, pid: int) -> None:
+        """Passes on what a starter reports."""
+        self._supervisor.on_started(serial, pid)
+
+    def on_not_started(self, serial: int, reason: str) -> None:
+        """Passes on what a starter reports."""
+        self._supervisor.on_not_started(serial, reason)
+        self._schedule_turn()
+
+    def on_exited(self, serial: int, death: Death) -> None:
+        """Passes on what a starter reports."""
+        self._supervisor.on_exited(serial, death)
+        self._schedule_turn()
+
+    def on_lost(self) -> None:
+        """Passes on what a starter reports."""
+        self._supervisor.on_lost()
+        self._schedule_turn()
+
+    # What the user and signals ask for. On the loop, unless said otherwise.
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Runs a function on the loop; from any thread. Does nothing once the loop has ended."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function)
+
+    def put(self, item: object) -> bool:
+        """See `QuasiQueue.put`. From any thread."""
+        accepted = self._intake.put(item, timeout=self._settings.queue_interaction_timeout)
+        self.call_soon(self._schedule_turn)
+        return accepted
+
+    def stop(self, *, force: bool, reason: str) -> None:
+        """Ends the run."""
+        if self._loop is None:
+            self._pending_stop, self._force = True, force
+            return
+        if not self._stop_reason or force:
+            self.publish(StopRequested(self._name, reason, force))
+        self._stop_reason = self._stop_reason or reason
+        self._force = self._force or force
+        self._ending.set()
+        if force and self._shutdown is not None:
+            self._shutdown.force()
+
+    def fail(self, error: QuasiQueueError) -> None:
+        """Ends the run with an error."""
+        self._error = self._error or error
+        self.stop(force=False, reason=type(error).__name__)
+
+    def on_signal(self, number: Signals) -> None:
+        """Does what contract and documentation say of each signal."""
+        match number:
+            case Signals.SIGTERM | Signals.SIGINT:
+                self.stop(force=bool(self._stop_reason), reason=number.name)
+            case Signals.SIGHUP:
+                self.recycle("SIGHUP")
+            case Signals.SIGQUIT:
+                self._dump_stacks()
+            case Signals.SIGUSR1:
+                self.publish(Notice(self._name, _status_line(self.stats())))
+
+    def _dump_stacks(self) -> None:
+        frames = sys._current_frames()
+        text = "\n".join(f"Thread {ident}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames.items())
+        self.publish(StacksDumped(self._name, None, os.getpid(), text))
+        asked = {worker: len(worker.board.stacks()) for worker in self._supervisor.dump_stacks()}
+
+        def read() -> None:
+            for worker, before in asked.items():
+                if worker.board.descriptor >= 0:
+                    self.publish(StacksDumped(self._name, worker.slot, worker.pid or 0, worker.board.stacks()[before:]))
+
+        if self._loop is not None:
+            self._loop.call_later(_STACK_SECONDS, read)
+
+    def wake(self) -> None:
+        """Has the writer asked now."""
+        if self._loop is not None:
+            self._feeder.wake()
+
+    def pause(self, *, value: bool) -> None:
+        """Stops or goes on handing out items."""
+        self._dispatcher.is_paused = value
+        self._schedule_turn()
+
+    def scale(self, wanted: int) -> None:
+        """Sets the number of workers."""
+        self._wanted = wanted
+        if self._loop is not None and self._shutdown is None:
+            self._supervisor.scale(wanted)
+            self._schedule_turn()
+
+    def recycle(self, reason: str) -> None:
+        """Has every worker replaced."""
+        self._supervisor.recycle(reason)
+        self._schedule_turn()
+
+    # What it tells.
+
+    def publish(self, event: Event) -> None:
+        """Gives an event to every subscriber. One that fails is logged and changes nothing."""
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception:  # the user's callable
+                _log.exception("%s: a subscriber failed on %s", self._name, type(event).__name__)
+
+    def _counts(self) -> Counts:
+        return self._tally.counts(time.monotonic(), duplicates=self._intake.duplicates)
+
+    def stats(self) -> Stats:
+        """See `QuasiQueue.stats`. From any thread."""
+        if self._loop is None:
+            return Stats(waiting=self._intake.waiting)
+        workers = list(self._supervisor.workers.values())
+        running = sum(len(worker.since) for worker in workers)
+        held = sum(len(worker.ledger) for worker in workers)
+        handed = max(0, held - running)
+        return Stats(
+            **self._counts(),
+            waiting=self._intake.backlog + self._settler.delayed + handed,
+            handed=handed,
+            running=running,
+            rate=self._tally.rate(time.monotonic()),
+            paused=self._dispatcher.is_paused,
+            workers=tuple(
+                WorkerStats(
+                    slot=worker.slot,
+                    pid=worker.pid,
+                    state=worker.state,
+                    done=worker.finished,
+                    running=len(worker.since),
+                    seconds=worker.age,
+                    memory=None if worker.pid is None else resident_memory(worker.pid),
+                )
+                for worker in workers
+            ),
+        )
+
+
+def _as_ours(error: BaseException) -> QuasiQueueError:
+    if isinstance(error, QuasiQueueError):
+        return error
+    ours = QuasiQueueError(
+        f"A part of QuasiQueue failed: {type(error).__name__}: {error}. This is a defect of ours; please report it with "
+        "its traceback."
+    )
+    ours.__cause__ = error
+    return ours
+
+
+def _status_line(stats: Stats) -> str:
+    workers = ", ".join(f"{worker.slot}:{worker.state} {worker.pid}" for worker in stats.workers)
+    return (
+        f"{stats.done} done at {stats.rate:.0f}/s, {stats.failed} failed, {stats.waiting} waiting, "
+        f"{stats.running} running, workers {workers or 'none'}"
+    )

@@ -1,0 +1,1 @@
+"""What both ends of a line share: frames, messages, channels, the scoreboard, and how items become bytes."""

@@ -1,0 +1,209 @@
+"""How items become bytes, and sockets and files inside them descriptors.
+
+Two encodings. *Bulk*: a batch of small built-in values is one pickle; it can neither fail nor run anybody's code.
+*Single*: everything else is pickled item by item, and unpickled in the worker at the moment the item runs, so an item
+that cannot be pickled or unpickled, or that kills the process that tries, is known exactly and hurts nobody else.
+
+Sockets and file objects are replaced by their descriptors' places in the frame; the receiver builds new objects on the
+descriptors that came with it. Invariant: a received descriptor ends in exactly one object, or is closed.
+"""
+
+import contextlib
+import copyreg
+import io
+import os
+import pickle
+import socket
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Bytes = bytes | bytearray | memoryview
+
+_ENTRY = struct.Struct("<QH")
+_FILE_TYPES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+CARRIED_TYPES: tuple[type, ...] = (socket.socket, *_FILE_TYPES)
+"""Objects that travel as descriptors."""
+
+_Reduced = tuple[Callable[..., object], tuple[object, ...]]
+
+
+def encode_bulk(items: Sequence[object]) -> bytes:
+    """Returns a batch of small built-in values as one pickle."""
+    return pickle.dumps(items, pickle.HIGHEST_PROTOCOL)
+
+
+def decode_bulk(data: Bytes) -> list[object]:
+    """Returns the batch that `encode_bulk` made."""
+    items: list[object] = pickle.loads(data)
+    return items
+
+
+@dataclass(slots=True)
+class EncodedItem:
+    """One item as bytes.
+
+    Attributes:
+        parts: the pickle, in pieces; large bytes objects inside the item are pieces of their own and never copied.
+        size: sum of their lengths.
+        carried: sockets and files whose descriptors travel with it, in the order in which the pickle names them.
+    """
+
+    parts: list[Bytes] = field(default_factory=list)
+    size: int = 0
+    carried: list[Any] = field(default_factory=list)
+
+    def descriptors(self) -> list[int]:
+        """Returns the descriptors to send along."""
+        return [thing.fileno() for thing in self.carried]
+
+
+class _Sink:
+    """What a pickler writes to. Large bytes objects arrive as they are, so nothing of them is copied."""
+
+    def __init__(self) -> None:
+        self.parts: list[Bytes] = []
+        self.write = self.parts.append
+
+
+def encode_item(item: object) -> EncodedItem:
+    """Pickles one item.
+
+    Raises:
+        Exception: whatever the item's own methods raise, or pickle about them.
+    """
+    encoded = EncodedItem()
+    sink = _Sink()
+    pickler = pickle.Pickler(sink, pickle.HIGHEST_PROTOCOL)
+    carry = _Carrier(encoded.carried)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **carry.table}
+    pickler.dump(item)
+    encoded.parts = sink.parts
+    encoded.size = sum(map(len, sink.parts))
+    return encoded
+
+
+class _Carrier:
+    """Reduces sockets and files to their place among the descriptors that travel along."""
+
+    def __init__(self, carried: list[Any]) -> None:
+        self._carried = carried
+        self.table: dict[type, Callable[[Any], _Reduced]] = dict.fromkeys(_FILE_TYPES, self._reduce_file)
+        self.table[socket.socket] = self._reduce_socket
+
+    def _place(self, thing: object) -> int:
+        self._carried.append(thing)
+        return len(self._carried) - 1
+
+    def _reduce_socket(self, sock: socket.socket) -> _Reduced:
+        if sock.fileno() < 0:
+            raise pickle.PicklingError("a closed socket cannot be given to a worker")
+        return rebuild_socket, (self._place(sock), sock.family, sock.type, sock.proto, sock.gettimeout())
+
+    def _reduce_file(self, file: Any) -> _Reduced:
+        if isinstance(file, io.TextIOWrapper):
+            return rebuild_text, (self._place(_settled(file)), file.mode, file.encoding, file.errors)
+        mode = {io.BufferedReader: "rb", io.BufferedWriter: "wb", io.BufferedRandom: "r+b"}.get(type(file))
+        place = self._place(_settled(file))
+        if mode is None:
+            return rebuild_binary, (place, file.mode, 0)
+        return rebuild_binary, (place, mode, -1)
+
+
+def _settled(file: Any) -> Any:
+    """Brings the descriptor's position to where the file object's user is: buffers do not travel."""
+    if file.writable():
+        file.flush()
+    if file.seekable():
+        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
+    return file
+
+
+def rebuild_socket(descriptor: int, family: int, kind: int, proto: int, timeout: float | None) -> socket.socket:
+    """Builds the socket object on a received descriptor."""
+    sock = socket.socket(family, kind, proto, fileno=descriptor)
+    sock.settimeout(timeout)
+    return sock
+
+
+def rebuild_binary(descriptor: int, mode: str, buffering: int) -> object:
+    """Builds the binary file object on a received descriptor."""
+    return open(descriptor, mode, buffering)  # noqa: SIM115 - it is the item's from now on
+
+
+def rebuild_text(descriptor: int, mode: str, encoding: str, errors: str | None) -> object:
+    """Builds the text file object on a received descriptor."""
+    return open(descriptor, mode, encoding=encoding, errors=errors)  # noqa: SIM115 - it is the item's from now on
+
+
+_REBUILDERS = {function.__name__: function for function in (rebuild_socket, rebuild_binary, rebuild_text)}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Gives the rebuilding functions the descriptors that came with the item."""
+
+    def __init__(self, data: Bytes, descriptors: list[int]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._descriptors = descriptors
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if module_name != __name__ or global_name not in _REBUILDERS:
+            return super().find_class(module_name, global_name)
+        rebuild: Callable[..., object] = _REBUILDERS[global_name]
+        return lambda place, *rest: rebuild(self._take(place), *rest)
+
+    def _take(self, place: int) -> int:
+        descriptor, self._descriptors[place] = self._descriptors[place], -1
+        return descriptor
+
+
+@dataclass(slots=True)
+class ItemBlob:
+    """One received item, not yet unpickled, with the descriptors that are its own."""
+
+    data: Bytes
+    descriptors: list[int]
+
+    def decode(self) -> object:
+        """Unpickles the item. Descriptors that it did not use are closed.
+
+        Raises:
+            Exception: whatever the item's own methods raise, or pickle about them.
+        """
+        if not self.descriptors:
+            return pickle.loads(self.data)
+        try:
+            return _Unpickler(self.data, self.descriptors).load()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Closes the descriptors that no object owns."""
+        for descriptor in self.descriptors:
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self.descriptors = []
+
+
+def pack_singles(items: Iterable[EncodedItem]) -> list[Bytes]:
+    """Returns items as a table of sizes and their pickles, in pieces ready to send."""
+    table = bytearray()
+    parts: list[Bytes] = [table]
+    for item in items:
+        table += _ENTRY.pack(item.size, len(item.carried))
+        parts += item.parts
+    return parts
+
+
+def unpack_singles(body: memoryview, count: int, descriptors: Sequence[int]) -> list[ItemBlob]:
+    """Returns what `pack_singles` packed. The blobs are views of `body`, which must stay as it is."""
+    blobs = []
+    at, mine = count * _ENTRY.size, 0
+    for index in range(count):
+        size, carried = _ENTRY.unpack_from(body, index * _ENTRY.size)
+        blobs.append(ItemBlob(body[at : at + size], list(descriptors[mine : mine + carried])))
+        at += size
+        mine += carried
+    return blobs

@@ -1,0 +1,171 @@
+"""The first code of a worker, and its whole life: prepare, context, ready, items, end of the context, left.
+
+Called with a line and a scoreboard by the template process (fork) or by multiprocessing (spawn). Invariant: a worker
+says "ready" only once its context has returned, and "left" only once that context has ended.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from .._wire.channel import Channel, LineClosed
+from .._wire.messages import Kind, pack_values
+from .._wire.parent import ask_parent_death_signal
+from .._wire.scoreboard import Scoreboard
+from .._wire.spec import WorkerSpec
+from .async_loop import AsyncLoop
+from .context import ContextLife
+from .failures import error_text
+from .line import Inbox, Outbox
+from .process import (
+    TERMINATED_EXIT_CODE,
+    Terminated,
+    die_with_group,
+    lead_group,
+    move_high,
+    move_socket_high,
+    reseed_numpy,
+    set_signals,
+    set_title,
+)
+from .sync_loop import SyncLoop
+
+START_FAILED_EXIT_CODE = 1
+
+
+def run_worker(spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int) -> None:
+    """Lives the life of one worker.
+
+    Args:
+        spec: what all workers of the queue have in common.
+        slot: the place in the pool.
+        line: the worker's end of its line.
+        scoreboard: descriptor of its scoreboard.
+
+    Raises:
+        SystemExit: with code 1 if the context failed, 143 if the main process ended the worker.
+    """
+    Worker(spec, slot, line, scoreboard).run()
+
+
+def run_spawned_worker(spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int, main_pid: int) -> None:
+    """The same for a spawned worker, a child of the main process; it ends with it even while a reader holds the GIL."""
+    ask_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != main_pid:  # it died before the line above
+        os._exit(1)
+    run_worker(spec, slot, line, scoreboard)
+
+
+class Worker:
+    """One worker's parts. Arguments as in `run_worker`."""
+
+    def __init__(self, spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int) -> None:
+        lead_group()
+        self._spec = spec
+        self._slot = slot
+        self._board = Scoreboard(move_high(scoreboard), spec.lanes)
+        set_signals(self._board)
+        self._channel = Channel(move_socket_high(line), blocking=True)
+        self._outbox = Outbox(self._channel, self._board)
+        self._context = ContextLife(spec.context, spec.settings)
+        self._began = time.perf_counter()
+        self._show("starting")
+        reseed_numpy()
+
+    def run(self) -> None:
+        """Runs until told to leave. Raises SystemExit as `run_worker` does."""
+        try:
+            if self._spec.reader.is_async:
+                asyncio.run(self._run_async())
+            elif self._context.is_async:
+                with asyncio.Runner() as runner:
+                    self._run_sync(runner)
+            else:
+                self._run_sync(None)
+        except Terminated:
+            sys.exit(TERMINATED_EXIT_CODE)
+        except LineClosed:
+            die_with_group()
+        self._outbox.send(Kind.LEFT)
+
+    def _run_sync(self, runner: asyncio.Runner | None) -> None:
+        try:
+            if runner is None:
+                self._context.begin()
+            else:
+                runner.run(self._context.begin_async())
+        except BaseException as error:
+            self._refuse_start(error)
+        inbox = Inbox(self._channel, self._outbox)
+        inbox.start_watching()
+        self._be_ready()
+        try:
+            SyncLoop(
+                inbox,
+                self._outbox,
+                self._board,
+                reader=self._bound_reader(),
+                keep_results=self._spec.keep_results,
+                show=self._show,
+            ).run()
+        finally:
+            self._show("leaving")
+            try:
+                if runner is None:
+                    self._context.end()
+                else:
+                    runner.run(self._context.end_async())
+            except Exception as error:
+                self._complain(error)
+
+    async def _run_async(self) -> None:
+        try:
+            await self._context.begin_async()
+        except BaseException as error:
+            self._refuse_start(error)
+        inbox = Inbox(
+            self._channel, self._outbox, on_change=lambda: loop.wake(), on_cancel=lambda ordinal: loop.cancel(ordinal)
+        )
+        loop = AsyncLoop(
+            inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
+        )
+        inbox.start_watching()
+        self._be_ready()
+        try:
+            await loop.run(self._channel.fileno())
+        finally:
+            self._show("leaving")
+            try:
+                await self._context.end_async()
+            except Exception as error:
+                self._complain(error)
+
+    def _bound_reader(self) -> Callable[[object], object]:
+        return self._spec.reader.bind(self._context.value, self._spec.settings)
+
+    def _be_ready(self) -> None:
+        self._show("ready")
+        self._outbox.send(Kind.READY, pack_values(time.perf_counter() - self._began))
+
+    def _refuse_start(self, error: BaseException) -> NoReturn:
+        if isinstance(error, Terminated):
+            raise error
+        self._outbox.send(Kind.START_FAILED, pack_values(*error_text(error, skip_frames=1)))
+        sys.exit(START_FAILED_EXIT_CODE)
+
+    def _complain(self, error: BaseException) -> None:
+        self._outbox.send(Kind.TROUBLE, pack_values(*error_text(error, skip_frames=1)))
+
+    def _show(self, state: str) -> None:
+        set_title(f"quasiqueue {self._spec.queue}: worker {self._slot} {state}")
+
+
+def process_name(queue: str, slot: int) -> str:
+    """Returns a worker's name as `multiprocessing.current_process().name` and logging's `%(processName)s` give it."""
+    return f"{queue}-{slot}"
+

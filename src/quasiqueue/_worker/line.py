@@ -1,0 +1,205 @@
+"""A worker's end of its line: what came in (`Inbox`), what goes out (`Outbox`), and the line thread.
+
+The main thread reads the line itself while it has nothing to do: that is the shortest way for an item. While it runs
+a reader, the line thread notices that something arrived and was not read, and takes over: recall, stop and the main
+process' end never wait for a reader. It sleeps in `poll` otherwise.
+
+Invariant: each received item is taken by exactly one of "run it" and "give it back". The items of a batch are iterated
+once; both takers draw from the same iterator, and a draw is one C call under the interpreter's lock.
+"""
+
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from .._wire.channel import Channel, LineClosed
+from .._wire.codec import Bytes, ItemBlob
+from .._wire.frames import Frame
+from .._wire.messages import (
+    NOTHING_RETURNED,
+    Batch,
+    Kind,
+    pack_ordinal,
+    pack_report,
+    unpack_batch,
+    unpack_ordinal,
+)
+from .._wire.scoreboard import Record, Scoreboard, pack_record
+from .process import die_with_group
+
+GRACE = 0.005
+"""Seconds that the main thread gets to read what arrived before the line thread does."""
+
+_NO_ITEMS: Iterator[object] = iter(())
+
+
+class Outbox:
+    """Sends to the main process, from any thread of the worker.
+
+    Args:
+        channel: the line.
+        board: whose journal goes out with reports.
+    """
+
+    def __init__(self, channel: Channel, board: Scoreboard) -> None:
+        self._channel = channel
+        self._board = board
+        self._lock = threading.Lock()
+
+    def send(self, kind: Kind, parts: Sequence[Bytes] = ()) -> None:
+        """Sends one message. Raises LineClosed if the main process is gone."""
+        with self._lock:
+            self._channel.send(kind, parts)
+
+    def write(self, record: Record, *, earlier: Sequence[tuple[int, int]], seconds: float, ran: int) -> bool:
+        """Puts a finished item's record into the journal; if that is full, reports at once instead.
+
+        Args:
+            record: about an item that has just finished.
+            earlier: ranges of items that finished before it and are not reported yet.
+            seconds, ran: as in `report`, this item included.
+
+        Returns:
+            True if `earlier` and this item were reported.
+        """
+        if self._board.write_record(record):
+            return False
+        ranges = [*earlier, (record.ordinal, record.ordinal)]
+        self._send_report(seconds, ran, ranges, [self._board.journal(), pack_record(record)])
+        return True
+
+    def report(self, ranges: Sequence[tuple[int, int]], *, seconds: float, ran: int) -> None:
+        """Reports finished items with all records of the journal.
+
+        Args:
+            ranges: (first, last) ordinals of finished items.
+            seconds: time that the worker was busy with them.
+            ran: how many of them there are.
+        """
+        self._send_report(seconds, ran, ranges, [self._board.journal()])
+
+    def _send_report(self, seconds: float, ran: int, ranges: Sequence[tuple[int, int]], records: list[Bytes]) -> None:
+        self.send(Kind.REPORT, pack_report(seconds, ran, ranges, records))
+        self._board.clear_journal()
+
+
+class Inbox:
+    """What the main process sent and the worker has not run yet.
+
+    Args:
+        channel: the line.
+        outbox: where returned items are announced.
+        on_change: called on the line thread after it has read something; the async loop wakes by it.
+        on_cancel: called likewise with the ordinal of an item that is to be cancelled.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        outbox: Outbox,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        on_cancel: Callable[[int], None] = lambda _ordinal: None,
+    ) -> None:
+        self._channel = channel
+        self._outbox = outbox
+        self._on_change = on_change
+        self._on_cancel = on_cancel
+        self._reading = threading.Lock()
+        self._waiting: deque[Batch] = deque()
+        self._current: Iterator[object] = _NO_ITEMS
+        self._current_last = 0
+        self.leaving = False
+        """True once the worker was told to go: nothing more will arrive."""
+
+    def start_watching(self) -> None:
+        """Starts the line thread."""
+        threading.Thread(target=self._watch, name="quasiqueue-line", daemon=True).start()
+
+    def wait_batch(self) -> Batch | None:
+        """Waits for a batch. Returns None once the worker is to leave and nothing is left to run."""
+        while True:
+            if (batch := self.batch_nowait()) is not None:
+                return batch
+            with self._reading:
+                if self._waiting:
+                    continue
+                if self.leaving:
+                    return None
+                self._read()
+
+    def batch_nowait(self) -> Batch | None:
+        """Returns the next batch, or None if there is none at the moment."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def begin(self, batch: Batch) -> Iterator[tuple[int, object]]:
+        """Starts a batch. Returns its items with their ordinals; the iterator ends early where items are given back."""
+        items = iter(batch.items)
+        self._current_last = batch.last
+        self._current = items
+        return enumerate(items, batch.first)
+
+    def read_ready(self) -> None:
+        """Reads once if there is something to read. Never waits."""
+        if self._reading.acquire(blocking=False):
+            try:
+                if _is_readable(self._channel):
+                    self._read()
+            finally:
+                self._reading.release()
+
+    def _read(self) -> None:
+        for frame in self._channel.receive():
+            self._handle(frame)
+
+    def _handle(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.BATCH:
+                self._waiting.append(unpack_batch(frame))
+            case Kind.RECALL:
+                self._give_back()
+            case Kind.LEAVE:
+                self.leaving = True
+            case Kind.STOP:
+                self.leaving = True
+                self._give_back()
+            case Kind.CANCEL:
+                self._on_cancel(unpack_ordinal(frame.body))
+
+    def _give_back(self) -> None:
+        # list() on a list's iterator takes all that is left in one C call: the main thread, drawing from the same
+        # iterator, sees its end at its next step and can never run what was taken here.
+        rest = list(self._current)
+        first = self._current_last - len(rest) + 1 if rest else NOTHING_RETURNED
+        while (batch := self.batch_nowait()) is not None:
+            first = min(first, batch.first)
+            rest += batch.items
+        for item in rest:
+            if isinstance(item, ItemBlob):
+                item.discard()
+        self._outbox.send(Kind.RETURNED, pack_ordinal(first))
+
+    def _watch(self) -> None:
+        poller = select.poll()
+        poller.register(self._channel.fileno(), select.POLLIN)
+        try:
+            while True:
+                poller.poll()
+                before = self._channel.frames_read
+                time.sleep(GRACE)
+                if self._channel.frames_read == before:
+                    self.read_ready()
+                    self._on_change()
+        except (LineClosed, OSError):
+            die_with_group()
+
+
+def _is_readable(channel: Channel) -> bool:
+    poller = select.poll()
+    poller.register(channel.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
