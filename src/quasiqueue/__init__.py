@@ -1,7 +1,7 @@
 """QuasiQueue: two functions in, a set of healthy processes that stay busy out.
 
-`QuasiQueue(name, reader, writer).run()` calls `writer(desired_items)` in the main process whenever the queue runs low and
-`reader(item)` once per item in worker processes.
+`QuasiQueue(name, reader, writer).run()` calls `writer(desired_items)` in the main process whenever the queue runs low,
+and `reader(item)` once per item in worker processes.
 """
 
 from ._queue import QuasiQueue, run_queues

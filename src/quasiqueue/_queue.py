@@ -1,4 +1,4 @@
-"""The face: `QuasiQueue` and `run_queues`. Looks at what the user gave, once, and passes calls on to the running runtime."""
+"""The face: `QuasiQueue` and `run_queues`. Looks at what the user gave, once, and passes calls on to the runtime."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Iterable, Sequence
 from multiprocessing import process
+from signal import Signals
 from typing import Any, Concatenate, Generic, TypeAlias
 
 from ._callables import plan_collector, plan_context, plan_key, plan_reader, plan_writer
@@ -16,10 +17,12 @@ from ._runtime import Plans, Runtime, start_method
 from ._types import Done
 from .errors import QueueClosed, UsageError
 from .events import Event, ItemT, Outcome, RunSummary, Stats
-from .settings import Settings, settings_for
+from .settings import Settings, prefix_for, settings_for
 
 if os.name != "posix":
-    raise ImportError("QuasiQueue runs on Linux and macOS: it needs process groups, Unix sockets and descriptor passing.")
+    raise ImportError(
+        "QuasiQueue runs on Linux and macOS: it needs process groups, Unix sockets and descriptor passing."
+    )
 
 Given: TypeAlias = "Iterable[ItemT | Done | None] | AsyncIterable[ItemT | Done | None] | Done | None"
 Writer: TypeAlias = "Callable[..., Given[ItemT] | Awaitable[Given[ItemT]]]"
@@ -29,8 +32,8 @@ class QuasiQueue(Generic[ItemT]):
     """A set of worker processes kept busy with what a writer gives.
 
     Args:
-        name: a non-empty string. It stands in process titles, in `multiprocessing.current_process().name`, in log lines,
-            and makes the prefix of the environment variables.
+        name: a non-empty string. It stands in process titles, in `multiprocessing.current_process().name`, in log
+            lines, and makes the prefix of the environment variables.
         reader: `reader(item)`, or `reader(item, ctx)` with a context; sync or async. Called once per item, in a worker.
         writer: `writer(desired_items)`, sync or async, returning or yielding items; or any iterable or async iterable,
             for a run that ends when it is exhausted. Called in the main process.
@@ -54,8 +57,7 @@ class QuasiQueue(Generic[ItemT]):
         key: Callable[[ItemT], Hashable] | None = None,
         settings: Settings | None = None,
     ) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise UsageError(f"A queue needs a name, a string that is not empty: it stands in ps and in logs; got {name!r}.")
+        prefix_for(name)  # refuses what is no name
         if settings is not None and not isinstance(settings, Settings):
             raise UsageError(f"settings= takes a quasiqueue.Settings, not a {type(settings).__name__}.")
         self._name = " ".join(name.split())
@@ -113,7 +115,7 @@ class QuasiQueue(Generic[ItemT]):
         self._is_running = True
         return self._runtime
 
-    def stop(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - the documented face
+    def stop(self, force: bool = False) -> None:
         """Ends the run: the writer is not asked again, workers finish what they run, the rest is released.
 
         Safe from any thread, and twice. Before `main()` it makes that end at once.
@@ -197,16 +199,19 @@ def run_queues(*queues: QuasiQueue[Any]) -> list[RunSummary]:
     Raises:
         QuasiQueueError: as `QuasiQueue.main`; the first error, once all have ended.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(_run_all(queues))
-    raise UsageError("A loop runs already in this thread, so this cannot block: await queue.main() instead.")
+    if asyncio._get_running_loop() is not None:
+        raise UsageError("A loop runs already in this thread, so this cannot block: await queue.main() instead.")
+    return asyncio.run(_run_all(queues))
 
 
 async def _run_all(queues: Sequence[QuasiQueue[Any]]) -> list[RunSummary]:
     runtimes = [queue._begin() for queue in queues]
-    handlers = SignalHandlers(lambda number: [runtime.on_signal(number) for runtime in runtimes] and None)
+
+    def on_signal(number: Signals) -> None:
+        for runtime in runtimes:
+            runtime.on_signal(number)
+
+    handlers = SignalHandlers(on_signal)
     try:
         for runtime in runtimes:  # all template processes before the first thread
             runtime.prepare()
@@ -253,14 +258,14 @@ def _refuse_unspawnable(plans: Plans, settings: Settings) -> None:
     main = sys.modules.get("__main__")
     if getattr(plans.reader.function, "__module__", None) == "__main__" and getattr(main, "__file__", None) is None:
         raise UsageError(
-            "The reader was defined in an interactive session, which a spawned worker cannot import: put it into a module, "
-            "or use start_method='fork' on Linux."
+            "The reader was defined in an interactive session, which a spawned worker cannot import: put it into a "
+            "module, or use start_method='fork' on Linux."
         )
 
 
 def _refuse_inside_spawned_import(name: str) -> None:
     if getattr(process.current_process(), "_inheriting", False):
         raise UsageError(
-            f"Queue {name!r} was started while a spawned worker imports the program: with start_method='spawn' the lines "
-            'that run the queue must stand under `if __name__ == "__main__":`.'
+            f"Queue {name!r} was started while a spawned worker imports the program: with start_method='spawn' the "
+            'lines that run the queue must stand under `if __name__ == "__main__":`.'
         )

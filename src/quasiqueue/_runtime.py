@@ -23,7 +23,7 @@ from ._main.feeder import Feeder
 from ._main.intake import Intake
 from ._main.ledger import Autopsy
 from ._main.memory import resident_memory
-from ._main.settler import Finished, Settler
+from ._main.settler import Settler
 from ._main.shutdown import Shutdown
 from ._main.source import Source
 from ._main.spawn import Spawn
@@ -98,9 +98,7 @@ class Runtime:
         self._chance = random.Random()
         self._is_async = plans.reader.is_async
         self._lanes = settings.concurrent_tasks_per_process if self._is_async else 1
-        self._intake = Intake(
-            capacity=settings.max_queue_size, window=settings.prevent_requeuing_time, key=plans.key
-        )
+        self._intake = Intake(capacity=settings.max_queue_size, window=settings.prevent_requeuing_time, key=plans.key)
         self._wanted = settings.num_processes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn_is_due = False
@@ -136,7 +134,7 @@ class Runtime:
         self._dispatcher = Dispatcher(
             self._intake,
             self._settler,
-            workers=lambda: self._supervisor.workers.values(),
+            workers=lambda: self._supervisor.workers.values(),  # noqa: PLW0108 - it does not exist yet
             is_async=self._is_async,
             may_collect=lambda: self._collector is None or self._collector.has_room(),
         )
@@ -431,7 +429,9 @@ class Runtime:
 
     def _dump_stacks(self) -> None:
         frames = sys._current_frames()
-        text = "\n".join(f"Thread {ident}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames.items())
+        text = "\n".join(
+            f"Thread {ident}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames.items()
+        )
         self.publish(StacksDumped(self._name, None, os.getpid(), text))
         asked = {worker: len(worker.board.stacks()) for worker in self._supervisor.dump_stacks()}
 
@@ -512,8 +512,8 @@ def _as_ours(error: BaseException) -> QuasiQueueError:
     if isinstance(error, QuasiQueueError):
         return error
     ours = QuasiQueueError(
-        f"A part of QuasiQueue failed: {type(error).__name__}: {error}. This is a defect of ours; please report it with "
-        "its traceback."
+        f"A part of QuasiQueue failed: {type(error).__name__}: {error}. This is a defect of ours; please report it "
+        "with its traceback."
     )
     ours.__cause__ = error
     return ours

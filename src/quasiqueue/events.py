@@ -113,7 +113,7 @@ class RunSummary:
 
     @property
     def ok(self) -> bool:
-        """True if no item failed, timed out or crashed. Released items are no failure: their source offers them again."""
+        """True if no item failed, timed out or crashed; released items are offered again by their source."""
         return not (self.failed or self.timed_out or self.crashed)
 
     @property

@@ -1,17 +1,18 @@
 """Gives outcomes to the user's collector, in lists, in its own thread or on the loop.
 
 The settler hands in finished items; results are unpickled here, on the collector's side. Invariant: every outcome is
-given to the collector until one call with it returns, in the order in which items ended, and what waits here is bounded:
-while it is full nothing is handed out.
+given to the collector until one call with it returns, in the order in which items ended, and what waits here is
+bounded: while it is full nothing is handed out.
 """
 
 import asyncio
+import contextlib
 import inspect
 import pickle
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from .._callables import CollectorPlan
@@ -61,7 +62,7 @@ class Collector:
         self._waiting: deque[Finished] = deque()
         self._capacity = max(MAX_LIST, settings.max_queue_size)
         self._bell = asyncio.Event()
-        self._is_closing = False
+        self._closing = asyncio.Event()
 
     def put(self, finished: Sequence[Finished]) -> None:
         """Takes outcomes, in order."""
@@ -79,12 +80,12 @@ class Collector:
 
     def close(self) -> None:
         """Says that no more outcomes will come: `run` ends once all are given."""
-        self._is_closing = True
+        self._closing.set()
         self._bell.set()
 
     async def run(self) -> None:
         """Gives outcomes to the collector until closed. Raises CollectorError if it fails too often."""
-        while self._waiting or not self._is_closing:
+        while self._waiting or not self._closing.is_set():
             if not self._waiting:
                 self._bell.clear()
                 await self._bell.wait()
@@ -104,7 +105,7 @@ class Collector:
                     await answer
                 else:
                     outcomes = outcomes or await self._thread.call(lambda: self._unpickle(batch))
-                    await self._thread.call(lambda: self._call(list(outcomes)))
+                    await self._thread.call(partial(self._call, list(outcomes)))
             except Exception as error:  # the user's collector: it gets the same outcomes again
                 failures += 1
                 await self._back_off(error, failures)
@@ -120,14 +121,14 @@ class Collector:
     async def _back_off(self, error: Exception, failures: int) -> None:
         if failures >= self._settings.writer_max_errors:
             raise CollectorError(
-                f"The collector of queue {self._queue!r} failed {failures} times in a row with the same outcomes. The last "
-                f"error was {type(error).__name__}: {error}. See to the cause, or raise writer_max_errors."
+                f"The collector of queue {self._queue!r} failed {failures} times in a row with the same outcomes. The "
+                f"last error was {type(error).__name__}: {error}. See to the cause, or raise writer_max_errors."
             ) from error
         pause = policy.growing_pause(failures)
         self._publish(CollectorFailed(self._queue, error_info(error), failures, pause))
-        until = time.monotonic() + pause
-        while time.monotonic() < until and not self._is_closing:
-            await asyncio.sleep(min(0.05, pause))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._closing.wait()
 
     def _unpickle(self, batch: list[Finished]) -> list[object]:
         outcomes: list[object] = []

@@ -96,9 +96,7 @@ class Dispatcher:
             if held >= worker.lanes and not policy.may_prefetch(self.seconds_per_item, worker.age):
                 return 0
         else:
-            if held and (
-                worker.ledger.batches > 1 or not policy.may_prefetch(self.seconds_per_item, worker.age)
-            ):
+            if held and (worker.ledger.batches > 1 or not policy.may_prefetch(self.seconds_per_item, worker.age)):
                 return 0
             size = policy.batch_size(
                 self.seconds_per_item, backlog=self._intake.backlog, workers=able, last=self._largest
@@ -136,7 +134,9 @@ class Dispatcher:
             try:
                 item = encode_item(parcel.items[index])
                 if len(item.carried) > MAX_DESCRIPTORS:
-                    raise ValueError(f"it holds {len(item.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once")
+                    raise ValueError(
+                        f"it holds {len(item.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once"
+                    )
                 if carried + len(item.carried) > MAX_DESCRIPTORS:
                     break
             except BaseException as error:  # the item's own pickling code may raise anything; only that item fails

@@ -184,8 +184,8 @@ class Feeder:
         if self._source.is_over or self._failures >= self._settings.writer_max_errors:
             times = "once, and cannot go on" if self._source.is_over else f"{self._failures} times in a row"
             raise WriterError(
-                f"The writer of queue {self._queue!r} failed {times}. The last error was {type(error).__name__}: {error}. "
-                "Its traceback is above; see to the cause, or raise writer_max_errors."
+                f"The writer of queue {self._queue!r} failed {times}. The last error was {type(error).__name__}: "
+                f"{error}. Its traceback is above; see to the cause, or raise writer_max_errors."
             ) from error
         pause = policy.growing_pause(self._failures)
         self._resume_at = now + pause
@@ -214,5 +214,3 @@ class Feeder:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._source.close_async()
                 await self._thread.call(self._source.close)
-
-

@@ -92,7 +92,9 @@ class Intake:
             keys = keys_of(items, self._key)
         with self._changed:
             if self.is_closed:
-                raise QueueClosed("The queue takes nothing more: it is stopping, or its run is over. Put items before that.")
+                raise QueueClosed(
+                    "The queue takes nothing more: it is stopping, or its run is over. Put items before that."
+                )
             return self._admit(items, keys, now, bulk=bulk)
 
     def _admit(self, items: list[object], keys: list[Hashable | Exception] | None, now: float, *, bulk: bool) -> int:

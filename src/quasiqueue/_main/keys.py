@@ -60,7 +60,7 @@ def key_of(item: object) -> Hashable:
         return type(item), hashlib.blake2b(data, digest_size=16).digest()
     try:
         hash(item)
-        item == item  # noqa: B015, PLR0124 - an __eq__ that raises would do so inside our dictionary
+        item == item  # noqa: B015 - an __eq__ that raises would do so inside our dictionary
     except Exception:  # the item's own methods may raise anything; its pickle speaks for it then
         return _digest(item)
     return item

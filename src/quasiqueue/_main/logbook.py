@@ -61,7 +61,9 @@ class Logbook:
             return
         error = outcome.error
         text = "" if error is None else f": {error.type}: {error.message[:500]}"
-        self._log.warning("%s: item %s %s%s", event.queue, item_text(outcome.item), outcome.status.replace("_", " "), text)
+        self._log.warning(
+            "%s: item %s %s%s", event.queue, item_text(outcome.item), outcome.status.replace("_", " "), text
+        )
         if error is not None and error.traceback:
             self._log.info("%s", error.traceback.rstrip())
 

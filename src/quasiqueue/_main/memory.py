@@ -4,7 +4,7 @@ import psutil
 
 
 def private_memory(pid: int) -> int | None:
-    """Returns the bytes that belong to a process alone, so that what a fork shares is not counted; None if it is gone."""
+    """Returns the bytes that belong to a process alone, not what a fork shares; None if it is gone."""
     try:
         return int(psutil.Process(pid).memory_full_info().uss)
     except psutil.Error:

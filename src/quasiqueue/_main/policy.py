@@ -74,8 +74,10 @@ def is_stuck(age: float, *, someone_idle: bool) -> bool:
 
 
 def jobs_of_worker(max_jobs: int | None, chance: random.Random) -> int | None:
-    """Returns after how many items a successor should take over: `max_jobs`, less up to a tenth so that workers of one
-    age are not all due together. None: never."""
+    """Returns after how many items a successor should take over; None: never.
+
+    It is `max_jobs`, less up to a tenth, so that workers of one age are not all due together.
+    """
     if max_jobs is None:
         return None
     return max(1, max_jobs - int(max_jobs * JITTER * chance.random()))

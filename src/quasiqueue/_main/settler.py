@@ -108,10 +108,10 @@ class Settler:
                 outcome = self._outcome(parcel, Status.DONE, worker=worker, seconds=record.seconds, attempt=1)
                 self._end(parcel, outcome, record.payload, carried)
             case RecordKind.RETRY:
-                delay = float(str(unpack_values(record.payload)[0]))
+                (delay,) = unpack_values(record.payload)
                 self._run_again(parcel, max(0.0, delay), "the reader asked for it", now, carried)
             case _:
-                error = ErrorInfo(*map(str, unpack_values(record.payload)))
+                error = ErrorInfo(*unpack_values(record.payload))
                 status = Status.TIMED_OUT if record.kind == RecordKind.TIMED_OUT else Status.FAILED
                 final = record.kind == RecordKind.REJECTED
                 self._failed(parcel, status, error, worker, record.seconds, now, carried, final=final)
@@ -155,7 +155,9 @@ class Settler:
         """Settles an item that ran on a worker as it died."""
         parcel.crashes += 1
         if parcel.crashes >= self._settings.max_crashes:
-            self._end(parcel, self._outcome(parcel, Status.CRASHED, worker=worker, seconds=seconds, error=error), b"", ())
+            self._end(
+                parcel, self._outcome(parcel, Status.CRASHED, worker=worker, seconds=seconds, error=error), b"", ()
+            )
         else:
             parcel.alone = True
             self._run_again(parcel, 0.0, error.message, now)
@@ -172,9 +174,7 @@ class Settler:
 
     # Items that run again.
 
-    def _run_again(
-        self, parcel: Parcel, delay: float, reason: str, now: float, carried: Sequence[object] = ()
-    ) -> None:
+    def _run_again(self, parcel: Parcel, delay: float, reason: str, now: float, carried: Sequence[object] = ()) -> None:
         del carried  # its sockets stay open: it will need them
         if self.is_stopping:
             self.release(parcel)

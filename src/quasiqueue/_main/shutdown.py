@@ -100,7 +100,11 @@ class Shutdown:
         """Stacks, TERM, KILL for those that are left; KILL at once if forced."""
         if not self._supervisor.workers:
             return
-        reason = "the run was stopped by force" if self._forced.is_set() else "it did not finish within graceful_shutdown_timeout"
+        reason = (
+            "the run was stopped by force"
+            if self._forced.is_set()
+            else "it did not finish within graceful_shutdown_timeout"
+        )
         self._supervisor.kill_all(reason, at_once=self._forced.is_set())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LADDER_SECONDS):

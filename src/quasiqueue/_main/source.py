@@ -1,8 +1,8 @@
 """Where items come from: the writer, asked for some, or an iterable, drawn from.
 
 The feeder pulls; what comes out are blocks of items and a word on what comes next. Whatever a writer gave is drawn from
-lazily. Invariant: nothing that a writer gave is dropped: what is not taken now, and what came before an exception, comes
-out at a later pull.
+lazily. Invariant: nothing that a writer gave is dropped: what is not taken now, and what came before an exception,
+comes out at a later pull.
 """
 
 import inspect
@@ -198,7 +198,7 @@ class Source:
         return pulled
 
     def harvest(self) -> list[object]:
-        """Takes the items that a pull which blocks right now has drawn so far. Called on another thread than the pull."""
+        """Takes the items that a pull which blocks right now has drawn so far. Called on another thread."""
         items = []
         with self._inlet_lock:
             while self._inlet and type(self._inlet[0]) not in (NoneType, Done):
@@ -219,7 +219,7 @@ class Source:
         return self._is_over and not self._leftover
 
     def close(self) -> None:
-        """Ends a generator that is still open, so that its `finally` blocks run. Sync ones only; in the pull's thread."""
+        """Ends an open sync generator, so that its `finally` blocks run. Called in the pull's thread."""
         if isinstance(self._items, Generator):
             self._items.close()
 
@@ -234,7 +234,9 @@ def _refusal(answer: object) -> str:
     if inspect.iscoroutine(answer):
         return "The writer returned a coroutine, so nothing ran: declare it with `async def`."
     if isinstance(answer, (str, bytes, bytearray)):
-        return f"The writer returned a {kind}, which would be taken apart into characters: return a list with it inside."
+        return (
+            f"The writer returned a {kind}, which would be taken apart into characters: return a list with it inside."
+        )
     if isinstance(answer, dict):
         return "The writer returned a dict: return a list with it inside, or its items() or keys()."
     return f"The writer returned {kind}, which holds no items: return a list of items, a generator, None or DONE."

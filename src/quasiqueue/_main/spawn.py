@@ -16,7 +16,7 @@ from multiprocessing.reduction import DupFd
 from .._wire.spec import WorkerSpec
 from .starter import Death, StarterEvents
 
-SpawnedMain = Callable[[WorkerSpec, int, socket.socket, object, int], None]
+SpawnedMain = Callable[[WorkerSpec, int, socket.socket, int, int], None]
 
 
 class Spawn:

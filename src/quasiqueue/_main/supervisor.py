@@ -137,7 +137,7 @@ class Supervisor:
         for worker in self.workers.values():
             if worker.kill is None:
                 worker.kill = Kill(reason, frozenset(), self.now)
-            if at_once and worker.kill.stage < 2:  # noqa: PLR2004 - the rung before the last
+            if at_once and worker.kill.stage < 2:
                 worker.kill.stage = 2
                 worker.kill.next_at = self.now
             self._step_down(worker)
@@ -174,21 +174,24 @@ class Supervisor:
         starting = sum(
             slot.successor is not None and slot.successor.state is WorkerState.STARTING for slot in self.slots
         )
+        at_once = policy.successors_at_once(len(self.slots))
         for slot in self.slots:
-            match slot.due(self.now, seconds_per_item=self._seconds_per_item(), startup=self._startup):
-                case Due.START:
-                    slot.worker = self._start(slot)
-                    if slot.worker is not None:
-                        slot.worker.takes = True
-                case Due.SUCCESSOR:
-                    if starting >= policy.successors_at_once(len(self.slots)) or (slot.replace_reason and replacing):
-                        continue
-                    starting += 1
-                    replacing += bool(slot.replace_reason)
-                    self._prepare_successor(slot)
-                case Due.SWAP:
-                    if (old := slot.swap()) is not None:
-                        self._let_go(old)
+            due = self._due(slot)
+            if due is Due.SWAP:
+                if (old := slot.swap()) is not None:
+                    self._let_go(old)
+                due = self._due(slot)
+            if due is Due.START:
+                slot.worker = self._start(slot)
+                if slot.worker is not None:
+                    slot.worker.takes = True
+            elif due is Due.SUCCESSOR and starting < at_once and not (slot.replace_reason and replacing):
+                starting += 1
+                replacing += bool(slot.replace_reason)
+                self._prepare_successor(slot)
+
+    def _due(self, slot: Slot) -> Due:
+        return slot.due(self.now, seconds_per_item=self._seconds_per_item(), startup=self._startup)
 
     # Starting and replacing.
 
@@ -294,12 +297,12 @@ class Supervisor:
     def _route(self, worker: Worker, frame: Frame) -> None:
         match frame.kind:
             case Kind.READY:
-                self._on_ready(worker, float(str(unpack_values(frame.body)[0])))
+                self._on_ready(worker, *unpack_values(frame.body))
             case Kind.START_FAILED:
-                kind, message, trace = map(str, unpack_values(frame.body))
+                kind, message, trace = unpack_values(frame.body)
                 worker.start_error = (kind, message, trace)
             case Kind.TROUBLE:
-                kind, message, trace = map(str, unpack_values(frame.body))
+                kind, message, trace = unpack_values(frame.body)
                 text = f"The end of the context failed in worker {worker.pid}: {kind}: {message}\n{trace}"
                 self._publish(Notice(self._queue, text, warning=True))
             case Kind.LEFT:
@@ -403,8 +406,8 @@ class Supervisor:
             shown = f"\nThe first one said:\n{self._first_error}" if self._first_error else ""
             self._fail(
                 CrashLoopError(
-                    f"{len(self._deaths)} workers of queue {self._queue!r} died within {self._settings.restart_window:g} s "
-                    f"and no item was finished between them. The last one: {error.message}. See to the cause, or raise "
+                    f"{len(self._deaths)} workers of queue {self._queue!r} died within "
+                    f"{self._settings.restart_window:g} s and no item was finished between them. The last one: {error.message}. See to the cause, or raise "
                     f"max_restarts.{shown}"
                 )
             )
@@ -416,12 +419,14 @@ class Supervisor:
             return
         if worker.state is WorkerState.STARTING and self.now - worker.started_at >= self._settings.startup_timeout:
             limit = self._settings.startup_timeout
-            worker.kill = Kill(f"worker {worker.pid} was not ready after startup_timeout ({limit:g} s)", frozenset(), self.now)
+            reason = f"worker {worker.pid} was not ready after startup_timeout ({limit:g} s)"
+            worker.kill = Kill(reason, frozenset(), self.now)
         elif worker.leaving_since is not None and not len(worker.ledger):
-            if self.now - worker.leaving_since >= max(self._settings.graceful_shutdown_timeout, 1.0):
+            limit = max(self._settings.graceful_shutdown_timeout, 1.0)
+            if self.now - worker.leaving_since >= limit:
                 worker.kill = Kill(f"worker {worker.pid} had finished and did not leave", frozenset(), self.now)
-        if worker.since and (limit := self._settings.item_timeout) is not None:
-            self._check_items(worker, limit)
+        if worker.since and self._settings.item_timeout is not None:
+            self._check_items(worker, self._settings.item_timeout)
         elif worker.since:
             self._warn_of_slow_items(worker)
 

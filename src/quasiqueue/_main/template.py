@@ -86,8 +86,8 @@ class Template:
         ]
         if others:
             self._warn(
-                f"Threads already run ({', '.join(others[:5])}): a lock that one of them holds at this moment stays held "
-                "in every worker. Start them after main() has begun, or set start_method='spawn'."
+                f"Threads already run ({', '.join(others[:5])}): a lock that one of them holds at this moment stays "
+                "held in every worker. Start them after main() has begun, or set start_method='spawn'."
             )
 
     def start_worker(self, serial: int, slot: int, line: socket.socket, scoreboard: int) -> None:
@@ -113,16 +113,15 @@ class Template:
 
     def _on_frame(self, frame: Frame) -> None:
         serial, *rest = unpack_values(frame.body)
-        number = int(str(serial))
-        if (line := self._held.pop(number, None)) is not None:
+        if (line := self._held.pop(serial, None)) is not None:
             line.close()
         match frame.kind:
             case Kind.STARTED:
-                self._events.on_started(number, int(str(rest[0])))
+                self._events.on_started(serial, rest[0])
             case Kind.NOT_STARTED:
-                self._events.on_not_started(number, str(rest[0]))
+                self._events.on_not_started(serial, rest[0])
             case Kind.EXITED:
-                self._events.on_exited(number, Death(int(str(rest[0])), int(str(rest[1]))))
+                self._events.on_exited(serial, Death(*rest))
 
     def _on_closed(self) -> None:
         for line in self._held.values():
@@ -150,7 +149,7 @@ class Template:
         while not self._reap():
             if time.monotonic() > until:
                 os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
+                os.waitpid(self._pid, 0)  # noqa: ASYNC222 - it was killed: this returns at once
                 self._pid = 0
                 return
             await asyncio.sleep(0.001)

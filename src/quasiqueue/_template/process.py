@@ -8,7 +8,6 @@ workers finish what they run (their lines tell them when the main process ends),
 
 import contextlib
 import gc
-import multiprocessing
 import os
 import select
 import signal
@@ -17,7 +16,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.context import ForkProcess
 from types import FrameType
 
 from .._wire.channel import Channel, LineClosed
@@ -25,6 +23,7 @@ from .._wire.frames import Frame
 from .._wire.messages import Kind, pack_values, unpack_values
 from .._wire.parent import ask_parent_death_signal
 from .._wire.spec import WorkerSpec
+from .child import prepare_children, run_child
 
 RunWorker = Callable[[WorkerSpec, int, socket.socket, int], None]
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -69,9 +68,7 @@ def _be_template(main_pid: int) -> None:
     ask_parent_death_signal(signal.SIGTERM)
     if os.getppid() != main_pid:  # it died before the line above
         os._exit(1)
-    # The user's main process may be daemonic, which forbids children; this process is another one.
-    with contextlib.suppress(AssertionError):
-        multiprocessing.current_process().daemon = False
+    prepare_children()
     gc.collect()
     gc.freeze()  # what workers share with us is never written to by their garbage collector
 
@@ -128,15 +125,15 @@ class Template:
     def _handle(self, frame: Frame) -> None:
         if frame.kind == Kind.START:
             serial, slot = unpack_values(frame.body)
-            self._start(int(str(serial)), int(str(slot)), frame.descriptors)
+            self._start(serial, slot, frame.descriptors)
         elif frame.kind == Kind.SIGNAL:
             pid, number, whole_group = unpack_values(frame.body)
-            self._signal(int(str(pid)), int(str(number)), whole_group=bool(whole_group))
+            self._signal(pid, number, whole_group=whole_group)
 
     def _start(self, serial: int, slot: int, descriptors: list[int]) -> None:
         began = time.perf_counter()
         try:
-            if len(descriptors) != 2:  # noqa: PLR2004 - a line and a scoreboard
+            if len(descriptors) != 2:
                 raise OSError("the template process is out of descriptors")
             pid = os.fork()
         except OSError as error:
@@ -159,18 +156,13 @@ class Template:
             signal.set_wakeup_fd(-1)
             self._forget()
             line, scoreboard = socket.socket(fileno=descriptors[0]), descriptors[1]
-            process = ForkProcess(
-                target=self._run_worker,
-                args=(self._spec, slot, line, scoreboard),
-                name=self._process_name(self._spec.queue, slot),
-            )
-            # What a forked multiprocessing child runs: its name, its own children and finalizers, buffers flushed.
-            code = process._bootstrap()
+            name = self._process_name(self._spec.queue, slot)
+            code = run_child(lambda: self._run_worker(self._spec, slot, line, scoreboard), name)
         finally:
             os._exit(code)
 
     def _forget(self) -> None:
-        """Closes, in a worker, what belongs to the template or to other workers: who holds a line keeps it from ending."""
+        """Closes, in a worker, what is the template's or another worker's: who holds a line keeps it open."""
         self._channel.close()
         for frame in self._frames:
             for descriptor in frame.descriptors:

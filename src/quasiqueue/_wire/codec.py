@@ -129,12 +129,12 @@ def rebuild_socket(descriptor: int, family: int, kind: int, proto: int, timeout:
 
 def rebuild_binary(descriptor: int, mode: str, buffering: int) -> object:
     """Builds the binary file object on a received descriptor."""
-    return open(descriptor, mode, buffering)  # noqa: SIM115 - it is the item's from now on
+    return open(descriptor, mode, buffering)
 
 
 def rebuild_text(descriptor: int, mode: str, encoding: str, errors: str | None) -> object:
     """Builds the text file object on a received descriptor."""
-    return open(descriptor, mode, encoding=encoding, errors=errors)  # noqa: SIM115 - it is the item's from now on
+    return open(descriptor, mode, encoding=encoding, errors=errors)
 
 
 _REBUILDERS = {function.__name__: function for function in (rebuild_socket, rebuild_binary, rebuild_text)}

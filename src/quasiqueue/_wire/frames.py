@@ -5,6 +5,7 @@ with it. `Channel` hands received bytes in and takes whole frames out. Invariant
 in the order in which it was sent, however the stream was cut.
 """
 
+import mmap
 import struct
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ class FrameReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(BUFFER_SIZE))
+        # A map, not a bytearray: a fresh worker pays only for the pages that it uses.
+        self._buffer = memoryview(mmap.mmap(-1, BUFFER_SIZE))
         self._start = 0
         self._end = 0
         self._large: memoryview | None = None

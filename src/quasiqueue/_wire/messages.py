@@ -2,7 +2,8 @@
 
 Main process to worker: a batch; recall (give back what has not begun); leave (finish all you hold, then go); stop (give
 back, finish what runs, go); cancel one item. Worker to main process: ready; start failed; report (what has finished,
-with results and failures); returned; trouble (the context's end failed); left. Main and template process: start, started, not started, signal, exited.
+with results and failures); returned; trouble (the context's end failed); left. Main and template process: start,
+started, not started, signal, exited.
 """
 
 import pickle
@@ -10,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from .codec import Bytes, ItemBlob, decode_bulk, unpack_singles
 from .frames import BUFFER_SIZE, Frame
@@ -122,7 +124,7 @@ def unpack_report(body: memoryview) -> Report:
     seconds, ran, count = _REPORT.unpack_from(body)
     end = _REPORT.size + count * _RANGE.size
     ranges = list(_RANGE.iter_unpack(body[_REPORT.size : end]))
-    return Report(seconds, ran, ranges, bytes(body[end:]))  # type: ignore[arg-type]  # iter_unpack's tuples are pairs
+    return Report(seconds, ran, ranges, bytes(body[end:]))
 
 
 def pack_ordinal(ordinal: int) -> list[Bytes]:
@@ -141,7 +143,7 @@ def pack_values(*values: object) -> list[Bytes]:
     return [pickle.dumps(values, pickle.HIGHEST_PROTOCOL)]
 
 
-def unpack_values(body: Bytes) -> tuple[object, ...]:
-    """Returns the tuple in a body."""
-    values: tuple[object, ...] = pickle.loads(body)
+def unpack_values(body: Bytes) -> tuple[Any, ...]:
+    """Returns the tuple in a body; its types are those that the sender of this kind of message packed."""
+    values: tuple[Any, ...] = pickle.loads(body)
     return values

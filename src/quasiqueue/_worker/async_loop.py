@@ -49,10 +49,12 @@ class AsyncLoop:
         self._numbered: Iterator[tuple[int, object]] = iter(())
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._cancelled: set[int] = set()
-        self._finished: list[tuple[int, int]] = []
+        self._finished: list[int] = []
         self._seconds = 0.0
         self._report_timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._over = self._loop.create_future()
+        inbox.on_change = self.wake
+        inbox.on_cancel = self.cancel
 
     async def run(self, descriptor: int) -> None:
         """Runs items until the worker is told to leave and all have finished.
@@ -123,7 +125,9 @@ class AsyncLoop:
             result = self._reader(item)
             if isinstance(result, Awaitable):
                 result = await result
-            payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL) if self._keep_results and result is not None else b""
+            payload = (
+                pickle.dumps(result, pickle.HIGHEST_PROTOCOL) if self._keep_results and result is not None else b""
+            )
             kind = RecordKind.RESULT
         except Terminated as error:
             self._fail_loop(error)
@@ -144,11 +148,11 @@ class AsyncLoop:
         if self._keep_results or kind is not RecordKind.RESULT:
             record = Record(ordinal, seconds, kind, payload)
             ran = len(self._finished) + 1
-            reported = self._outbox.write(record, earlier=self._finished, seconds=self._seconds, ran=ran)
+            reported = self._outbox.write(record, earlier=_ranges(self._finished), seconds=self._seconds, ran=ran)
         if reported:
             self._reported()
         else:
-            self._finished.append((ordinal, ordinal))
+            self._finished.append(ordinal)
         self._board.cells[cell] = 0
         self._free.append(cell)
         self._tasks.pop(ordinal, None)
@@ -169,9 +173,20 @@ class AsyncLoop:
             self._report_timer.cancel()
             self._report_timer = None
         if self._finished:
-            self._outbox.report(self._finished, seconds=self._seconds, ran=len(self._finished))
+            self._outbox.report(_ranges(self._finished), seconds=self._seconds, ran=len(self._finished))
             self._reported()
 
     def _reported(self) -> None:
         self._finished = []
         self._seconds = 0.0
+
+
+def _ranges(ordinals: list[int]) -> list[tuple[int, int]]:
+    """Returns ordinals, in any order, as few (first, last) pairs: items mostly finish in the order they began."""
+    ranges: list[tuple[int, int]] = []
+    for ordinal in sorted(ordinals):
+        if ranges and ranges[-1][1] == ordinal - 1:
+            ranges[-1] = (ranges[-1][0], ordinal)
+        else:
+            ranges.append((ordinal, ordinal))
+    return ranges

@@ -56,7 +56,9 @@ class ContextLife:
 
     def _keep(self, value: object) -> None:
         if value is None:
-            raise UsageError("The context returned None: return the value that every reader call shall get, a dictionary, say.")
+            raise UsageError(
+                "The context returned None: return the value that every reader call shall get, a dictionary, say."
+            )
         if inspect.isawaitable(value):
             raise UsageError("The context returned a coroutine: declare it with `async def`, or await it inside.")
         self.value = value

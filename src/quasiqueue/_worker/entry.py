@@ -128,9 +128,7 @@ class Worker:
             await self._context.begin_async()
         except BaseException as error:
             self._refuse_start(error)
-        inbox = Inbox(
-            self._channel, self._outbox, on_change=lambda: loop.wake(), on_cancel=lambda ordinal: loop.cancel(ordinal)
-        )
+        inbox = Inbox(self._channel, self._outbox)
         loop = AsyncLoop(
             inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
         )
@@ -155,11 +153,11 @@ class Worker:
     def _refuse_start(self, error: BaseException) -> NoReturn:
         if isinstance(error, Terminated):
             raise error
-        self._outbox.send(Kind.START_FAILED, pack_values(*error_text(error, skip_frames=1)))
+        self._outbox.send(Kind.START_FAILED, pack_values(*error_text(error)))
         sys.exit(START_FAILED_EXIT_CODE)
 
     def _complain(self, error: BaseException) -> None:
-        self._outbox.send(Kind.TROUBLE, pack_values(*error_text(error, skip_frames=1)))
+        self._outbox.send(Kind.TROUBLE, pack_values(*error_text(error)))
 
     def _show(self, state: str) -> None:
         set_title(f"quasiqueue {self._spec.queue}: worker {self._slot} {state}")
@@ -168,4 +166,3 @@ class Worker:
 def process_name(queue: str, slot: int) -> str:
     """Returns a worker's name as `multiprocessing.current_process().name` and logging's `%(processName)s` give it."""
     return f"{queue}-{slot}"
-

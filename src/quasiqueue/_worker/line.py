@@ -8,6 +8,7 @@ Invariant: each received item is taken by exactly one of "run it" and "give it b
 once; both takers draw from the same iterator, and a draw is one C call under the interpreter's lock.
 """
 
+import _thread
 import select
 import threading
 import time
@@ -91,22 +92,15 @@ class Inbox:
     Args:
         channel: the line.
         outbox: where returned items are announced.
-        on_change: called on the line thread after it has read something; the async loop wakes by it.
-        on_cancel: called likewise with the ordinal of an item that is to be cancelled.
     """
 
-    def __init__(
-        self,
-        channel: Channel,
-        outbox: Outbox,
-        *,
-        on_change: Callable[[], None] = lambda: None,
-        on_cancel: Callable[[int], None] = lambda _ordinal: None,
-    ) -> None:
+    def __init__(self, channel: Channel, outbox: Outbox) -> None:
         self._channel = channel
         self._outbox = outbox
-        self._on_change = on_change
-        self._on_cancel = on_cancel
+        self.on_change: Callable[[], None] = lambda: None
+        """Called on the line thread after it has read something; the async loop wakes by it."""
+        self.on_cancel: Callable[[int], None] = lambda _ordinal: None
+        """Called, on whichever thread reads, with the ordinal of an item that is to be cancelled."""
         self._reading = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._current: Iterator[object] = _NO_ITEMS
@@ -116,7 +110,8 @@ class Inbox:
 
     def start_watching(self) -> None:
         """Starts the line thread."""
-        threading.Thread(target=self._watch, name="quasiqueue-line", daemon=True).start()
+        # Not threading.Thread: its objects cost a fresh worker more than the rest of its start.
+        _thread.start_new_thread(self._watch, ())
 
     def wait_batch(self) -> Batch | None:
         """Waits for a batch. Returns None once the worker is to leave and nothing is left to run."""
@@ -169,7 +164,7 @@ class Inbox:
                 self.leaving = True
                 self._give_back()
             case Kind.CANCEL:
-                self._on_cancel(unpack_ordinal(frame.body))
+                self.on_cancel(unpack_ordinal(frame.body))
 
     def _give_back(self) -> None:
         # list() on a list's iterator takes all that is left in one C call: the main thread, drawing from the same
@@ -194,7 +189,7 @@ class Inbox:
                 time.sleep(GRACE)
                 if self._channel.frames_read == before:
                     self.read_ready()
-                    self._on_change()
+                    self.on_change()
         except (LineClosed, OSError):
             die_with_group()
 
