@@ -6,11 +6,9 @@ timers wake it, and each wake ends in `_turn`. Invariant: all decisions happen o
 
 import asyncio
 import logging
-import os
 import random
 import sys
 import time
-import traceback
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from signal import Signals
@@ -22,12 +20,13 @@ from ._main.dispatcher import Dispatcher
 from ._main.feeder import Feeder
 from ._main.intake import Intake
 from ._main.ledger import Autopsy
-from ._main.memory import resident_memory
+from ._main.limits import Limits
+from ._main.overview import make_stats, own_stacks, status_line
 from ._main.settler import Settler
 from ._main.shutdown import Shutdown
 from ._main.source import Source
 from ._main.spawn import Spawn
-from ._main.starter import Death, Starter
+from ._main.starter import Starter
 from ._main.supervisor import Supervisor
 from ._main.tally import Counts, Tally
 from ._main.template import Template
@@ -51,7 +50,6 @@ from .events import (
     Stats,
     Status,
     StopRequested,
-    WorkerStats,
 )
 from .settings import Settings
 
@@ -97,7 +95,6 @@ class Runtime:
         self._subscribers = subscribers
         self._chance = random.Random()
         self._is_async = plans.reader.is_async
-        self._lanes = settings.concurrent_tasks_per_process if self._is_async else 1
         self._intake = Intake(capacity=settings.max_queue_size, window=settings.prevent_requeuing_time, key=plans.key)
         self._wanted = settings.num_processes
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,15 +138,16 @@ class Runtime:
         self._supervisor = Supervisor(
             settings=self._settings,
             queue=self._name,
-            lanes=self._lanes,
+            is_async=self._is_async,
             tally=self._tally,
             settler=self._settler,
             publish=self.publish,
             on_frame=self._on_frame,
             on_death=self._on_death,
-            cancel=self._dispatcher.cancel,
+            limits=Limits(self._settings, queue=self._name, publish=self.publish, cancel=self._dispatcher.cancel),
             seconds_per_item=lambda: self._dispatcher.seconds_per_item,
             fail=self.fail,
+            on_change=self._schedule_turn,
             chance=self._chance,
             wall=time.monotonic,
         )
@@ -174,17 +172,17 @@ class Runtime:
             reader=self._plans.reader,
             context=self._plans.context,
             settings=self._settings,
-            lanes=self._lanes,
+            lanes=self._settings.concurrent_tasks_per_process if self._is_async else 1,
             keep_results=self._plans.collector is not None,
         )
         if start_method(self._settings) == "spawn":
-            return Spawn(spec, child_main=run_spawned_worker, process_name=process_name, events=self)
+            return Spawn(spec, child_main=run_spawned_worker, process_name=process_name, events=self._supervisor)
         return Template(
             spec,
             child_main=lambda line, spec, main_pid: run_template(
                 line, spec, main_pid, run_worker=run_worker, process_name=process_name, set_title=set_title
             ),
-            events=self,
+            events=self._supervisor,
             warn=lambda text: self.publish(Notice(self._name, text, warning=True)),
         )
 
@@ -365,25 +363,6 @@ class Runtime:
     def _on_death(self, worker: Worker) -> Autopsy:
         return self._dispatcher.on_death(worker, time.monotonic())
 
-    def on_started(self, serial: int, pid: int) -> None:
-        """Passes on what a starter reports."""
-        self._supervisor.on_started(serial, pid)
-
-    def on_not_started(self, serial: int, reason: str) -> None:
-        """Passes on what a starter reports."""
-        self._supervisor.on_not_started(serial, reason)
-        self._schedule_turn()
-
-    def on_exited(self, serial: int, death: Death) -> None:
-        """Passes on what a starter reports."""
-        self._supervisor.on_exited(serial, death)
-        self._schedule_turn()
-
-    def on_lost(self) -> None:
-        """Passes on what a starter reports."""
-        self._supervisor.on_lost()
-        self._schedule_turn()
-
     # What the user and signals ask for. On the loop, unless said otherwise.
 
     def call_soon(self, function: Callable[[], object]) -> None:
@@ -425,14 +404,10 @@ class Runtime:
             case Signals.SIGQUIT:
                 self._dump_stacks()
             case Signals.SIGUSR1:
-                self.publish(Notice(self._name, _status_line(self.stats())))
+                self.publish(Notice(self._name, status_line(self.stats())))
 
     def _dump_stacks(self) -> None:
-        frames = sys._current_frames()
-        text = "\n".join(
-            f"Thread {ident}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames.items()
-        )
-        self.publish(StacksDumped(self._name, None, os.getpid(), text))
+        self.publish(StacksDumped(self._name, None, *own_stacks()))
         asked = {worker: len(worker.board.stacks()) for worker in self._supervisor.dump_stacks()}
 
         def read() -> None:
@@ -482,29 +457,13 @@ class Runtime:
         """See `QuasiQueue.stats`. From any thread."""
         if self._loop is None:
             return Stats(waiting=self._intake.waiting)
-        workers = list(self._supervisor.workers.values())
-        running = sum(len(worker.since) for worker in workers)
-        held = sum(len(worker.ledger) for worker in workers)
-        handed = max(0, held - running)
-        return Stats(
-            **self._counts(),
-            waiting=self._intake.backlog + self._settler.delayed + handed,
-            handed=handed,
-            running=running,
+        return make_stats(
+            self._counts(),
+            list(self._supervisor.workers.values()),
+            backlog=self._intake.backlog,
+            delayed=self._settler.delayed,
             rate=self._tally.rate(time.monotonic()),
             paused=self._dispatcher.is_paused,
-            workers=tuple(
-                WorkerStats(
-                    slot=worker.slot,
-                    pid=worker.pid,
-                    state=worker.state,
-                    done=worker.finished,
-                    running=len(worker.since),
-                    seconds=worker.age,
-                    memory=None if worker.pid is None else resident_memory(worker.pid),
-                )
-                for worker in workers
-            ),
         )
 
 
@@ -517,11 +476,3 @@ def _as_ours(error: BaseException) -> QuasiQueueError:
     )
     ours.__cause__ = error
     return ours
-
-
-def _status_line(stats: Stats) -> str:
-    workers = ", ".join(f"{worker.slot}:{worker.state} {worker.pid}" for worker in stats.workers)
-    return (
-        f"{stats.done} done at {stats.rate:.0f}/s, {stats.failed} failed, {stats.waiting} waiting, "
-        f"{stats.running} running, workers {workers or 'none'}"
-    )

@@ -36,7 +36,7 @@ def is_bulk(items: Sequence[object], types: set[type]) -> bool:
         return True
     if tuple in types:
         inner = list(chain.from_iterable(item for item in items if type(item) is tuple))
-        types = (types | set(map(type, inner))) - {tuple}
+        types = (types - {tuple}) | set(map(type, inner))
         if not types <= _SMALL_TYPES:
             return False
         items = [item for item in items if type(item) is not tuple] + inner

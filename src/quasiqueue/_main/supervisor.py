@@ -1,4 +1,4 @@
-"""Keeps the slots filled with healthy workers: starts, replaces, limits, kills, explains deaths.
+"""Keeps the slots filled with healthy workers: starts, replaces, follows each to its end.
 
 It is told of starts, messages and ends, and looks at the clock once per tick. Time limits are measured in patient
 seconds: a tick that comes late (the machine slept, the main process was stopped) counts as one second at most, so
@@ -8,20 +8,17 @@ end has been reported, and its items are settled then.
 
 import random
 import signal
-from collections import deque
 from collections.abc import Callable
 
 from .._wire.channel import Channel, socket_pair
 from .._wire.frames import Frame
 from .._wire.messages import Kind, unpack_values
 from .._wire.scoreboard import Scoreboard, create_file
-from ..errors import CrashLoopError, QuasiQueueError, WorkerStartError
+from ..errors import QuasiQueueError, WorkerStartError
 from ..events import (
     ErrorInfo,
     Event,
-    ItemSlow,
     Notice,
-    StacksDumped,
     WorkerDied,
     WorkerLeft,
     WorkerReady,
@@ -31,8 +28,9 @@ from ..events import (
 )
 from ..settings import Settings
 from . import policy
+from .deaths import DeathRecord, explain
 from .ledger import Autopsy, Holding
-from .memory import private_memory
+from .limits import LAST_RUNG, Limits
 from .settler import Settler
 from .slot import Due, Slot
 from .starter import Death, Starter
@@ -41,12 +39,10 @@ from .texts import item_text
 from .worker import Kill, Line, Worker
 
 LONGEST_TICK = 1.0
-STACK_SECONDS = 0.2
-TERM_SECONDS = 1.0
-CANCEL_SECONDS = 1.0
 LINE_SECONDS = 0.5
-_MEMORY_EVERY = 1.0
-_MEBIBYTE = 1 << 20
+"""Seconds between the end of a line and the report of its worker's end; longer, and the worker has lost its line."""
+
+_FIRST_GUESS_OF_STARTUP = 0.05
 
 
 class Supervisor:
@@ -55,16 +51,18 @@ class Supervisor:
     Args:
         settings: the settings in force.
         queue: the queue's name, for events.
-        lanes: items that one worker runs at once.
+        is_async: whether the reader is async.
         tally: counts recycles and restarts, and tells whether items end.
         settler: settles what a dead worker was running.
         publish: takes events.
         on_frame: gets every frame of a worker that is about items.
         on_death: takes a dead worker's ledger apart; returns what became of its items.
-        cancel: asks an async worker to cancel one item.
+        limits: watches the limits.
         seconds_per_item: gives what was measured.
         fail: ends the run with an error.
+        on_change: called after anything here may have changed what is to be done.
         chance: for jitter.
+        wall: gives monotonic seconds.
     """
 
     def __init__(
@@ -72,29 +70,32 @@ class Supervisor:
         *,
         settings: Settings,
         queue: str,
-        lanes: int,
+        is_async: bool,
         tally: Tally,
         settler: Settler,
         publish: Callable[[Event], None],
         on_frame: Callable[[Worker, Frame], None],
         on_death: Callable[[Worker], Autopsy],
-        cancel: Callable[[Worker, int], None],
+        limits: Limits,
         seconds_per_item: Callable[[], float | None],
         fail: Callable[[QuasiQueueError], None],
+        on_change: Callable[[], None],
         chance: random.Random,
         wall: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._queue = queue
-        self._lanes = lanes
+        self._is_async = is_async
+        self._lanes = settings.concurrent_tasks_per_process if is_async else 1
         self._tally = tally
         self._settler = settler
         self._publish = publish
         self._on_frame = on_frame
         self._on_death = on_death
-        self._cancel = cancel
+        self._limits = limits
         self._seconds_per_item = seconds_per_item
         self._fail = fail
+        self._on_change = on_change
         self._chance = chance
         self._wall = wall
         self._last_tick = wall()
@@ -103,12 +104,9 @@ class Supervisor:
         self.slots: list[Slot] = []
         self.workers: dict[int, Worker] = {}
         self._serial = 0
-        self._startup = 0.05
-        self._deaths: deque[tuple[float, str]] = deque()
-        self._ended_at_death = 0
-        self._first_error = ""
+        self._startup = _FIRST_GUESS_OF_STARTUP
+        self._deaths = DeathRecord(settings, queue=queue)
         self._refusals = 0
-        self._memory_at = 0.0
         self.is_stopping = False
         """True once nothing is started or replaced any more."""
         self._is_starter_lost = False
@@ -136,17 +134,17 @@ class Supervisor:
         """Sends every worker down the ladder; `at_once` skips to its last rung."""
         for worker in self.workers.values():
             if worker.kill is None:
-                worker.kill = Kill(reason, frozenset(), self.now)
-            if at_once and worker.kill.stage < 2:
-                worker.kill.stage = 2
+                worker.kill = Kill(reason, self.now)
+            if at_once and worker.kill.stage < LAST_RUNG:
+                worker.kill.stage = LAST_RUNG
                 worker.kill.next_at = self.now
-            self._step_down(worker)
+            self._limits.step_down(worker, self.starter, self.now)
 
     def dump_stacks(self) -> list[Worker]:
         """Has every worker write its stacks to its scoreboard. Returns the workers that were asked."""
         asked = [worker for worker in self.workers.values() if worker.pid is not None]
         for worker in asked:
-            self._signal(worker, signal.SIGQUIT)
+            self.starter.signal(worker.pid or 0, signal.SIGQUIT)
         return asked
 
     # The clock.
@@ -159,12 +157,9 @@ class Supervisor:
         self.starter.poll()
         for worker in list(self.workers.values()):
             worker.look(self.now)
-            self._check_times(worker)
-            self._step_down(worker)
-        if self._settings.max_memory_per_process is not None and self.now >= self._memory_at:
-            self._memory_at = self.now + _MEMORY_EVERY
-            self._check_memory(self._settings.max_memory_per_process)
-        self.turn()
+            self._limits.check(worker, self.now)
+            self._limits.step_down(worker, self.starter, self.now)
+        self._limits.check_memory(self.slots, self.now)
 
     def turn(self) -> None:
         """Does for each slot what is due."""
@@ -215,6 +210,7 @@ class Supervisor:
             ),
             board=board,
             lanes=self._lanes,
+            is_async=self._is_async,
             max_jobs=self._settings.max_jobs_per_process,
             due_at_jobs=policy.jobs_of_worker(self._settings.max_jobs_per_process, self._chance),
             started_at=self.now,
@@ -273,6 +269,7 @@ class Supervisor:
         worker.close()
         if slot is not None and not self.is_stopping:
             self._refused(slot, reason)
+        self._on_change()
 
     def on_lost(self) -> None:
         """The template process is gone. Workers finish; their lines tell of their ends from now on."""
@@ -280,6 +277,7 @@ class Supervisor:
         for worker in list(self.workers.values()):
             if not worker.line.is_open or worker.pid is None:
                 self.on_exited(worker.serial, Death(-signal.SIGKILL))
+        self._on_change()
         self._fail(
             WorkerStartError(
                 f"The template process of queue {self._queue!r} is gone (somebody killed it?), so no worker can be "
@@ -292,7 +290,7 @@ class Supervisor:
         if self._is_starter_lost:
             self.on_exited(worker.serial, Death(0 if worker.has_left else -signal.SIGKILL))
         elif worker.kill is None:
-            worker.kill = Kill(f"worker {worker.pid} has lost its line", frozenset(), self.now + LINE_SECONDS)
+            worker.kill = Kill(f"worker {worker.pid} has lost its line", self.now + LINE_SECONDS)
 
     def _route(self, worker: Worker, frame: Frame) -> None:
         match frame.kind:
@@ -317,7 +315,7 @@ class Supervisor:
             worker.state = WorkerState.READY
         if worker.pid is not None:
             self._publish(WorkerReady(self._queue, worker.slot, worker.pid, seconds))
-            self._warn_if_born_large(worker.pid)
+            self._limits.warn_if_born_large(worker.pid)
 
     def on_exited(self, serial: int, death: Death) -> None:
         """A worker has ended: settles its items, and explains its death if it was one."""
@@ -332,10 +330,10 @@ class Supervisor:
         if worker.has_left and death.code == 0 and was_leaving:
             self._publish(WorkerLeft(self._queue, worker.slot, worker.pid or 0, worker.finished))
             self._tally.recycled += not self.is_stopping
-            self._settle_running(worker, found.running, self._error(worker, death))
         else:
-            self._bury(worker, death, found.running, slot)
+            self._bury(worker, found.running, slot, explain(worker, death))
         worker.close()
+        self._on_change()
 
     def _forget(self, worker: Worker) -> Slot | None:
         """Takes a worker out of its slot. Returns the slot if the worker had its place."""
@@ -347,19 +345,20 @@ class Supervisor:
 
     # Deaths.
 
-    def _bury(self, worker: Worker, death: Death, running: list[Holding], slot: Slot | None) -> None:
-        error = self._error(worker, death)
+    def _bury(self, worker: Worker, running: list[Holding], slot: Slot | None, error: ErrorInfo) -> None:
         items = tuple(item_text(holding.parcel.items[0]) for holding in running)
         self._publish(WorkerDied(self._queue, worker.slot, worker.pid or 0, error.message, items))
         self._settle_running(worker, running, error)
         if self.is_stopping:
             return
         self._tally.restarted += 1
-        was_time_out = worker.kill is not None and bool(worker.kill.timed_out)
-        if not was_time_out:
-            self._count_death(worker, error)
+        was_timed_out = worker.kill is not None and bool(worker.kill.timed_out)
+        if not was_timed_out:
+            too_many = self._deaths.count(error, ended=self._tally.ended, now=self.now)
+            if too_many is not None:
+                self._fail(too_many)
         if slot is not None:
-            slot.start_at = self.now + (policy.growing_pause(len(self._deaths), first=0.01) if self._deaths else 0.0)
+            slot.start_at = self.now + (0.0 if was_timed_out else self._deaths.pause())
 
     def _settle_running(self, worker: Worker, running: list[Holding], error: ErrorInfo) -> None:
         kill = worker.kill
@@ -374,129 +373,6 @@ class Supervisor:
                 self._settler.bring_back(holding.parcel)
             else:
                 self._settler.crash(worker, holding.parcel, error, seconds, wall)
-
-    def _error(self, worker: Worker, death: Death) -> ErrorInfo:
-        name = signal.Signals(-death.code).name if death.code < 0 else None
-        message = policy.explain_exit(death.code, name)
-        if worker.start_error is not None:
-            message = f"its context failed: {worker.start_error[0]}: {worker.start_error[1]}"
-        was_killed = worker.kill is not None and worker.kill.stage > 0
-        if worker.kill is not None and was_killed:
-            message = worker.kill.reason
-        return ErrorInfo(
-            type="TimedOut" if worker.kill is not None and worker.kill.timed_out else "WorkerDied",
-            message=message if was_killed else f"worker {worker.pid} {message}",
-            traceback=worker.start_error[2] if worker.start_error is not None else "",
-            exit_code=death.code if death.code >= 0 else None,
-            signal=name,
-            stack=(worker.kill.stack if worker.kill is not None else "") or worker.board.stacks(),
-            peak_memory=death.peak_memory,
-        )
-
-    def _count_death(self, worker: Worker, error: ErrorInfo) -> None:
-        if self._tally.ended > self._ended_at_death:
-            self._deaths.clear()
-            self._first_error = ""
-        self._ended_at_death = self._tally.ended
-        self._deaths.append((self.now, error.message))
-        self._first_error = self._first_error or error.traceback or error.stack
-        while self.now - self._deaths[0][0] > self._settings.restart_window:
-            self._deaths.popleft()
-        if policy.is_crash_loop(len(self._deaths), self._settings.max_restarts):
-            shown = f"\nThe first one said:\n{self._first_error}" if self._first_error else ""
-            self._fail(
-                CrashLoopError(
-                    f"{len(self._deaths)} workers of queue {self._queue!r} died within "
-                    f"{self._settings.restart_window:g} s and no item was finished between them. The last one: {error.message}. See to the cause, or raise "
-                    f"max_restarts.{shown}"
-                )
-            )
-
-    # Limits.
-
-    def _check_times(self, worker: Worker) -> None:
-        if worker.kill is not None:
-            return
-        if worker.state is WorkerState.STARTING and self.now - worker.started_at >= self._settings.startup_timeout:
-            limit = self._settings.startup_timeout
-            reason = f"worker {worker.pid} was not ready after startup_timeout ({limit:g} s)"
-            worker.kill = Kill(reason, frozenset(), self.now)
-        elif worker.leaving_since is not None and not len(worker.ledger):
-            limit = max(self._settings.graceful_shutdown_timeout, 1.0)
-            if self.now - worker.leaving_since >= limit:
-                worker.kill = Kill(f"worker {worker.pid} had finished and did not leave", frozenset(), self.now)
-        if worker.since and self._settings.item_timeout is not None:
-            self._check_items(worker, self._settings.item_timeout)
-        elif worker.since:
-            self._warn_of_slow_items(worker)
-
-    def _check_items(self, worker: Worker, limit: float) -> None:
-        late = [ordinal for ordinal, since in worker.since.items() if self.now - since >= limit]
-        if not late:
-            return
-        if worker.lanes > 1:
-            for ordinal in late:
-                if ordinal not in worker.cancelled:
-                    worker.cancelled[ordinal] = self.now
-                    self._cancel(worker, ordinal)
-            late = [ordinal for ordinal in late if self.now - worker.cancelled[ordinal] >= CANCEL_SECONDS]
-        if late:
-            item = item_text(worker.ledger.item(late[0]))
-            reason = f"item {item} ran longer than item_timeout ({limit:g} s) in worker {worker.pid}"
-            worker.kill = Kill(reason, frozenset(late), self.now)
-
-    def _warn_of_slow_items(self, worker: Worker) -> None:
-        for ordinal, since in worker.since.items():
-            if self.now - since >= policy.SLOW_ITEM and ordinal not in worker.slow_told:
-                worker.slow_told.add(ordinal)
-                item = item_text(worker.ledger.item(ordinal))
-                self._publish(ItemSlow(self._queue, worker.slot, worker.pid or 0, item, self.now - since))
-
-    def _check_memory(self, limit: float) -> None:
-        for slot in self.slots:
-            worker = slot.worker
-            if worker is None or worker.state is not WorkerState.READY or worker.pid is None or slot.replace_reason:
-                continue
-            used = private_memory(worker.pid)
-            if used is not None and used > limit * _MEBIBYTE:
-                slot.replace_reason = f"{used / _MEBIBYTE:.0f} MiB of its own, max_memory_per_process is {limit:g}"
-
-    def _warn_if_born_large(self, pid: int) -> None:
-        limit = self._settings.max_memory_per_process
-        if limit is None:
-            return
-        used = private_memory(pid)
-        if used is not None and used > limit * _MEBIBYTE:
-            text = (
-                f"A fresh worker already has {used / _MEBIBYTE:.0f} MiB of its own, more than max_memory_per_process "
-                f"({limit:g} MiB): every worker will be recycled at once. Raise the limit, or load less in the context."
-            )
-            self._publish(Notice(self._queue, text, warning=True))
-
-    # The ladder.
-
-    def _step_down(self, worker: Worker) -> None:
-        kill = worker.kill
-        if kill is None or worker.pid is None or self.now < kill.next_at:
-            return
-        match kill.stage:
-            case 0:
-                self._signal(worker, signal.SIGQUIT)
-                kill.next_at = self.now + STACK_SECONDS
-            case 1:
-                kill.stack = worker.board.stacks()
-                self._publish(StacksDumped(self._queue, worker.slot, worker.pid, f"{kill.reason}\n{kill.stack}"))
-                worker.board.allow_terminate()
-                self._signal(worker, signal.SIGTERM)
-                kill.next_at = self.now + TERM_SECONDS
-            case 2:
-                self.starter.signal(worker.pid, signal.SIGKILL, whole_group=True)
-                kill.next_at = float("inf")
-        kill.stage += 1
-
-    def _signal(self, worker: Worker, number: int) -> None:
-        if worker.pid is not None:
-            self.starter.signal(worker.pid, number)
 
     @property
     def has_urgent(self) -> bool:

@@ -97,15 +97,15 @@ class Kill:
 
     Attributes:
         reason: why, for events and outcomes.
+        next_at: when the next rung is due, in patient seconds.
         timed_out: ordinals whose time was up; the others it runs are not to blame.
         stage: what was done so far: 0 nothing, 1 stacks asked for, 2 TERM, 3 KILL.
-        next_at: when the next rung is due.
         stack: the stacks, once they were read.
     """
 
     reason: str
-    timed_out: frozenset[int]
     next_at: float
+    timed_out: frozenset[int] = frozenset()
     stage: int = 0
     stack: str = ""
 
@@ -120,6 +120,7 @@ class Worker:
         line: the way to it.
         board: its scoreboard.
         lanes: items that it may run at once.
+        is_async: whether its reader is async.
         max_jobs: items that it may be handed in all; None: any number.
         due_at_jobs: items after which its successor should take over; None: never.
         ledger: what it holds.
@@ -147,6 +148,7 @@ class Worker:
     line: Line
     board: Scoreboard
     lanes: int
+    is_async: bool
     max_jobs: int | None
     due_at_jobs: int | None
     started_at: float

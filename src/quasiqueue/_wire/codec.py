@@ -79,9 +79,16 @@ def encode_item(item: object) -> EncodedItem:
     carry = _Carrier(encoded.carried)
     pickler.dispatch_table = {**copyreg.dispatch_table, **carry.table}
     pickler.dump(item)
-    encoded.parts = sink.parts
-    encoded.size = sum(map(len, sink.parts))
+    encoded.parts = [_piece(part) for part in sink.parts]
+    encoded.size = sum(map(len, encoded.parts))
     return encoded
+
+
+def _piece(part: Any) -> Bytes:
+    if isinstance(part, bytes):
+        return part
+    # What numpy and the like give has a length only as bytes. What can be resized must not be, until it is sent.
+    return part.raw() if isinstance(part, pickle.PickleBuffer) else bytes(part)
 
 
 class _Carrier:
@@ -103,7 +110,8 @@ class _Carrier:
 
     def _reduce_file(self, file: Any) -> _Reduced:
         if isinstance(file, io.TextIOWrapper):
-            return rebuild_text, (self._place(_settled(file)), file.mode, file.encoding, file.errors)
+            mode = "r" if file.readable() else "w"
+            return rebuild_text, (self._place(_settled(file)), mode, file.encoding, file.errors)
         mode = {io.BufferedReader: "rb", io.BufferedWriter: "wb", io.BufferedRandom: "r+b"}.get(type(file))
         place = self._place(_settled(file))
         if mode is None:
@@ -113,6 +121,13 @@ class _Carrier:
 
 def _settled(file: Any) -> Any:
     """Brings the descriptor's position to where the file object's user is: buffers do not travel."""
+    raw = file
+    for layer in ("buffer", "raw"):
+        raw = getattr(raw, layer, raw)
+    if not isinstance(raw, (io.FileIO, socket.SocketIO)):  # a descriptor beneath it, if any, holds something else
+        raise pickle.PicklingError(
+            f"only a file that lies on a descriptor can be given to a worker, not {type(raw).__name__}"
+        )
     if file.writable():
         file.flush()
     if file.seekable():
