@@ -11,6 +11,7 @@ costs no more than the user's own call wherever the reader takes nothing but the
 
 import functools
 import inspect
+import reprlib
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -296,23 +297,28 @@ def _signature(function: _Function) -> inspect.Signature | None:
 
 
 def _plan_items(writer: object) -> WriterPlan:
-    what = f"The writer cannot be {type(writer).__name__} {_short(writer)}"
     if writer is None:
         raise UsageError("The writer cannot be None: give a function writer(desired_items), or an iterable of items")
     if isinstance(writer, AsyncIterable):
         return WriterPlan(writer, False, True)
     if inspect.isawaitable(writer):
-        raise UsageError(f"{what}: pass the function, not its call")
+        raise UsageError(f"{_what(writer)}: pass the function, not its call")
     if isinstance(writer, str | bytes | bytearray | memoryview):
-        raise UsageError(f"{what}, whose parts would become the items: for one item, write [{_short(writer)}]")
+        raise UsageError(f"{_what(writer)}, whose parts would become the items: for one item, write [{_short(writer)}]")
     if isinstance(writer, Mapping):
-        raise UsageError(f"{what}: for one item put it into a list; for its pairs, write list(mapping.items())")
+        raise UsageError(
+            f"{_what(writer)}: for one item put it into a list; for its pairs, write list(mapping.items())"
+        )
     if isinstance(writer, Number):
-        raise UsageError(f"{what}: for one item put it into a list; for a count of items, write range(count)")
+        raise UsageError(f"{_what(writer)}: for one item put it into a list; for a count of items, write range(count)")
     # Looked at, not tried: `iter()` may already start work, and sequences need no more than `__getitem__`.
     if isinstance(writer, Iterable) or hasattr(type(writer), "__getitem__"):
         return WriterPlan(writer, False, False)
-    raise UsageError(f"{what}: give a function writer(desired_items), or an iterable of items")
+    raise UsageError(f"{_what(writer)}: give a function writer(desired_items), or an iterable of items")
+
+
+def _what(writer: object) -> str:
+    return f"The writer cannot be {type(writer).__name__} {_short(writer)}"
 
 
 def _function(argument: str, given: object) -> _Function:
@@ -374,5 +380,8 @@ def _named(argument: str, function: _Function) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = reprlib.repr(value)
+    except Exception:  # the value's own method
+        text = "whose repr fails"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,7 +13,8 @@ from typing import Any, Concatenate, Generic, TypeAlias
 from ._callables import plan_collector, plan_context, plan_key, plan_reader, plan_writer
 from ._main.logbook import Logbook
 from ._main.signals import SignalHandlers
-from ._runtime import Plans, Runtime, start_method
+from ._rooms import Plans, start_method
+from ._runtime import Runtime
 from ._types import Done
 from .errors import QueueClosed, UsageError
 from .events import Event, ItemT, Outcome, RunSummary, Stats

@@ -7,40 +7,23 @@ timers wake it, and each wake ends in `_turn`. Invariant: all decisions happen o
 import asyncio
 import logging
 import random
-import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from signal import Signals
 
-from ._callables import CollectorPlan, ContextPlan, ReaderPlan, WriterPlan
 from ._main import policy
-from ._main.collector import Collector
-from ._main.dispatcher import Dispatcher
-from ._main.feeder import Feeder
 from ._main.intake import Intake
-from ._main.ledger import Autopsy
-from ._main.limits import Limits
 from ._main.overview import make_stats, own_stacks, status_line
-from ._main.settler import Settler
 from ._main.shutdown import Shutdown
-from ._main.source import Source
-from ._main.spawn import Spawn
-from ._main.starter import Starter
-from ._main.supervisor import Supervisor
-from ._main.tally import Counts, Tally
-from ._main.template import Template
-from ._main.threads import CallThread
+from ._main.tally import Counts
 from ._main.worker import Worker
-from ._template.process import run_template
+from ._rooms import Plans, build_rooms, start_method
 from ._wire.frames import Frame
 from ._wire.messages import Kind, unpack_ordinal, unpack_report
-from ._wire.spec import WorkerSpec
-from ._worker.entry import process_name, run_spawned_worker, run_worker
-from ._worker.process import set_title
 from .errors import QuasiQueueError
 from .events import (
     Event,
+    ItemEnded,
     Notice,
     Outcome,
     RunEnded,
@@ -56,24 +39,6 @@ from .settings import Settings
 _SAMPLE_SECONDS = 0.25
 _STACK_SECONDS = 0.2
 _log = logging.getLogger("quasiqueue")
-
-
-@dataclass(frozen=True, slots=True)
-class Plans:
-    """The user's callables, looked at once."""
-
-    reader: ReaderPlan
-    writer: WriterPlan
-    context: ContextPlan | None
-    collector: CollectorPlan | None
-    key: Callable[[object], Hashable] | None
-
-
-def start_method(settings: Settings) -> str:
-    """Returns how workers are started: "fork" or "spawn"."""
-    if settings.start_method != "auto":
-        return settings.start_method
-    return "spawn" if sys.platform == "darwin" else "fork"
 
 
 class Runtime:
@@ -115,95 +80,9 @@ class Runtime:
         """Builds the rooms and starts the template process. Call it on the loop, before any thread of ours runs."""
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
-        self._tally = Tally(time.monotonic())
-        self._writer_thread = CallThread("quasiqueue-writer")
-        self._collector_thread = CallThread("quasiqueue-collector")
-        self._collector = self._make_collector()
-        self._settler = Settler(
-            self._intake,
-            self._tally,
-            settings=self._settings,
-            publish=self.publish,
-            collect=None if self._collector is None else self._collector.put,
-            queue=self._name,
-            chance=self._chance,
-        )
-        self._dispatcher = Dispatcher(
-            self._intake,
-            self._settler,
-            workers=lambda: self._supervisor.workers.values(),  # noqa: PLW0108 - it does not exist yet
-            is_async=self._is_async,
-            may_collect=lambda: self._collector is None or self._collector.has_room(),
-        )
-        self._supervisor = Supervisor(
-            settings=self._settings,
-            queue=self._name,
-            is_async=self._is_async,
-            tally=self._tally,
-            settler=self._settler,
-            publish=self.publish,
-            on_frame=self._on_frame,
-            on_death=self._on_death,
-            limits=Limits(self._settings, queue=self._name, publish=self.publish, cancel=self._dispatcher.cancel),
-            seconds_per_item=lambda: self._dispatcher.seconds_per_item,
-            fail=self.fail,
-            on_change=self._schedule_turn,
-            chance=self._chance,
-            wall=time.monotonic,
-        )
-        self._feeder = Feeder(
-            self._intake,
-            Source(self._plans.writer, self._settings),
-            settings=self._settings,
-            thread=self._writer_thread,
-            publish=self.publish,
-            on_items=self._schedule_turn,
-            queue=self._name,
-        )
-        self._feeder.is_hungry = self._dispatcher.is_hungry
-        self._starter = self._make_starter()
-        self._supervisor.starter = self._starter
-        self._starter.start()
+        self._rooms = build_rooms(self._name, self._plans, self._settings, self._intake, self)
+        self._rooms.starter.start()
         self.publish(RunStarted(self._name, self._wanted, start_method(self._settings)))
-
-    def _make_starter(self) -> Starter:
-        spec = WorkerSpec(
-            queue=self._name,
-            reader=self._plans.reader,
-            context=self._plans.context,
-            settings=self._settings,
-            lanes=self._settings.concurrent_tasks_per_process if self._is_async else 1,
-            keep_results=self._plans.collector is not None,
-        )
-        if start_method(self._settings) == "spawn":
-            return Spawn(spec, child_main=run_spawned_worker, process_name=process_name, events=self._supervisor)
-        return Template(
-            spec,
-            child_main=lambda line, spec, main_pid: run_template(
-                line, spec, main_pid, run_worker=run_worker, process_name=process_name, set_title=set_title
-            ),
-            events=self._supervisor,
-            warn=lambda text: self.publish(Notice(self._name, text, warning=True)),
-        )
-
-    def _make_collector(self) -> Collector | None:
-        if self._plans.collector is None:
-            return None
-        return Collector(
-            self._plans.collector,
-            settings=self._settings,
-            thread=self._collector_thread,
-            publish=self.publish,
-            on_room=self._schedule_turn,
-            on_spoiled=lambda outcome: self.call_soon(lambda: self._spoil(outcome)),
-            queue=self._name,
-        )
-
-    def _spoil(self, outcome: Outcome[object]) -> None:
-        """An item was counted as done, and then its result could not be unpickled."""
-        self._tally.count(Status.DONE, -1)
-        self._tally.count(outcome.status)
-        self._tally.keep(outcome)
 
     async def run(self) -> RunSummary:
         """Runs until stopped or done, after `prepare`. Returns the summary.
@@ -211,13 +90,13 @@ class Runtime:
         Raises:
             QuasiQueueError: WriterError, CollectorError, CrashLoopError or WorkerStartError, after an orderly end.
         """
-        feeding = asyncio.ensure_future(self._feeder.run())
+        feeding = asyncio.ensure_future(self._rooms.feeder.run())
         feeding.add_done_callback(self._on_feeding_done)
-        collecting = None if self._collector is None else asyncio.ensure_future(self._collector.run())
+        collecting = None if self._rooms.collector is None else asyncio.ensure_future(self._rooms.collector.run())
         if collecting is not None:
             collecting.add_done_callback(self._on_collecting_done)
-        self._supervisor.scale(self._wanted)
-        self._supervisor.turn()
+        self._rooms.supervisor.scale(self._wanted)
+        self._rooms.supervisor.turn()
         self._tick()
         if self._pending_stop:
             self.stop(force=self._force, reason="stop()")
@@ -228,7 +107,7 @@ class Runtime:
             cancelled = error
             self.stop(force=True, reason="cancelled")
         await self._shut_down(feeding, collecting)
-        summary = RunSummary(**self._counts(), failures=tuple(self._tally.failures))
+        summary = RunSummary(**self._counts(), failures=tuple(self._rooms.tally.failures))
         self.publish(RunEnded(self._name, summary))
         if cancelled is not None:
             raise cancelled
@@ -239,12 +118,12 @@ class Runtime:
     async def _shut_down(self, feeding: "asyncio.Task[None]", collecting: "asyncio.Task[None] | None") -> None:
         self._shutdown = Shutdown(
             intake=self._intake,
-            feeder=self._feeder,
+            feeder=self._rooms.feeder,
             feeding=feeding,
-            dispatcher=self._dispatcher,
-            settler=self._settler,
-            supervisor=self._supervisor,
-            starter=self._starter,
+            dispatcher=self._rooms.dispatcher,
+            settler=self._rooms.settler,
+            supervisor=self._rooms.supervisor,
+            starter=self._rooms.starter,
             close_collector=lambda seconds: self._close_collector(collecting, seconds),
             timeout=self._settings.graceful_shutdown_timeout,
         )
@@ -261,26 +140,26 @@ class Runtime:
         if self._ticker is not None:
             self._ticker.cancel()
         self.has_ended = True
-        for thread in (self._writer_thread, self._collector_thread):
+        for thread in (self._rooms.writer_thread, self._rooms.collector_thread):
             thread.stop()
             thread.join(0.2)
 
     async def _close_collector(self, collecting: "asyncio.Task[None] | None", seconds: float) -> None:
-        if self._collector is None or collecting is None:
+        if self._rooms.collector is None or collecting is None:
             return
-        self._collector.close()
+        self._rooms.collector.close()
         done, _ = await asyncio.wait({collecting}, timeout=None if not self._stop_reason else seconds)
         if not done:
             collecting.cancel()
-            text = f"The collector did not come to an end; {self._collector.left} outcomes were not given to it."
+            text = f"The collector did not come to an end; {self._rooms.collector.left} outcomes were not given to it."
             self.publish(Notice(self._name, text, warning=True))
 
     def _on_feeding_done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             # What was accepted is finished first; then `run` raises this.
             self._error = self._error or _as_ours(error)
-            self._feeder.has_ended = True
-            self._schedule_turn()
+            self._rooms.feeder.has_ended = True
+            self.schedule_turn()
 
     def _on_collecting_done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -288,7 +167,7 @@ class Runtime:
 
     # Turning.
 
-    def _schedule_turn(self) -> None:
+    def schedule_turn(self) -> None:
         """Has one turn run soon, however often it is asked for. On the loop only."""
         if not self._turn_is_due and self._loop is not None:
             self._turn_is_due = True
@@ -298,9 +177,9 @@ class Runtime:
         self._turn_is_due = False
         if self.has_ended:
             return
-        self._supervisor.turn()
-        self._dispatcher.turn(time.monotonic())
-        self._feeder.tell_room()
+        self._rooms.supervisor.turn()
+        self._rooms.dispatcher.turn(time.monotonic())
+        self._rooms.feeder.tell_room()
         self._intake.tell_room()
         if self._shutdown is not None:
             self._shutdown.tell_progress()
@@ -310,9 +189,9 @@ class Runtime:
 
     def _is_done(self) -> bool:
         return (
-            self._feeder.has_ended
+            self._rooms.feeder.has_ended
             and not self._intake.waiting
-            and self._dispatcher.holds_nothing()
+            and self._rooms.dispatcher.holds_nothing()
             and self._intake.close(only_if_empty=True)
         )
 
@@ -320,15 +199,15 @@ class Runtime:
         """Looks at everything that depends on time."""
         now = time.monotonic()
         self._tick_at = float("inf")
-        self._supervisor.tick()
+        self._rooms.supervisor.tick()
         if self._shutdown is None:
-            self._dispatcher.recall()
-            self._feeder.tick(now)
+            self._rooms.dispatcher.recall()
+            self._rooms.feeder.tick(now)
         if (expiry := self._intake.next_expiry()) is not None and now >= expiry:
-            self._intake.expire(now, self._dispatcher.held_parcels)
+            self._intake.expire(now, self._rooms.dispatcher.held_parcels)
         if now >= self._sampled_at + _SAMPLE_SECONDS:
             self._sampled_at = now
-            self._tally.sample(now)
+            self._rooms.tally.sample(now)
         self._turn()
 
     def _wind(self) -> None:
@@ -336,14 +215,14 @@ class Runtime:
         if self._loop is None or self.has_ended:
             return
         now = time.monotonic()
-        held = self._dispatcher.held_counts()
+        held = self._rooms.dispatcher.held_counts()
         interval = policy.tick_interval(
-            held_behind=held.behind > 0 or (self._feeder.is_asking and not self._intake.backlog),
+            held_behind=held.behind > 0 or (self._rooms.feeder.is_asking and not self._intake.backlog),
             has_running=held.items > 0,
             limit=self._settings.item_timeout if held.items else None,
-            urgent=self._supervisor.has_urgent,
+            urgent=self._rooms.supervisor.has_urgent,
         )
-        due = [now + interval, self._settler.next_due(), self._intake.next_expiry()]
+        due = [now + interval, self._rooms.settler.next_due(), self._intake.next_expiry()]
         at = max(now, min(when for when in due if when is not None))
         if at < self._tick_at:
             if self._ticker is not None:
@@ -353,15 +232,23 @@ class Runtime:
 
     # What workers and starters say.
 
-    def _on_frame(self, worker: Worker, frame: Frame) -> None:
+    def on_frame(self, worker: Worker, frame: Frame) -> None:
         if frame.kind == Kind.REPORT:
-            self._dispatcher.on_report(worker, unpack_report(frame.body), time.monotonic())
+            self._rooms.dispatcher.on_report(worker, unpack_report(frame.body), time.monotonic())
         elif frame.kind == Kind.RETURNED:
-            self._dispatcher.on_returned(worker, unpack_ordinal(frame.body))
-        self._schedule_turn()
+            self._rooms.dispatcher.on_returned(worker, unpack_ordinal(frame.body))
+        self.schedule_turn()
 
-    def _on_death(self, worker: Worker) -> Autopsy:
-        return self._dispatcher.on_death(worker, time.monotonic())
+    def on_spoiled(self, outcome: Outcome[object]) -> None:
+        """Counts an item anew that was done, and whose result then could not be unpickled. From any thread."""
+
+        def count_anew() -> None:
+            self._rooms.tally.count(Status.DONE, -1)
+            self._rooms.tally.count(outcome.status)
+            self._rooms.tally.keep(outcome)
+            self.publish(ItemEnded(self._name, outcome))
+
+        self.call_soon(count_anew)
 
     # What the user and signals ask for. On the loop, unless said otherwise.
 
@@ -373,7 +260,7 @@ class Runtime:
     def put(self, item: object) -> bool:
         """See `QuasiQueue.put`. From any thread."""
         accepted = self._intake.put(item, timeout=self._settings.queue_interaction_timeout)
-        self.call_soon(self._schedule_turn)
+        self.call_soon(self.schedule_turn)
         return accepted
 
     def stop(self, *, force: bool, reason: str) -> None:
@@ -408,7 +295,7 @@ class Runtime:
 
     def _dump_stacks(self) -> None:
         self.publish(StacksDumped(self._name, None, *own_stacks()))
-        asked = {worker: len(worker.board.stacks()) for worker in self._supervisor.dump_stacks()}
+        asked = {worker: len(worker.board.stacks()) for worker in self._rooms.supervisor.dump_stacks()}
 
         def read() -> None:
             for worker, before in asked.items():
@@ -421,24 +308,24 @@ class Runtime:
     def wake(self) -> None:
         """Has the writer asked now."""
         if self._loop is not None:
-            self._feeder.wake()
+            self._rooms.feeder.wake()
 
     def pause(self, *, value: bool) -> None:
         """Stops or goes on handing out items."""
-        self._dispatcher.is_paused = value
-        self._schedule_turn()
+        self._rooms.dispatcher.is_paused = value
+        self.schedule_turn()
 
     def scale(self, wanted: int) -> None:
         """Sets the number of workers."""
         self._wanted = wanted
         if self._loop is not None and self._shutdown is None:
-            self._supervisor.scale(wanted)
-            self._schedule_turn()
+            self._rooms.supervisor.scale(wanted)
+            self.schedule_turn()
 
     def recycle(self, reason: str) -> None:
         """Has every worker replaced."""
-        self._supervisor.recycle(reason)
-        self._schedule_turn()
+        self._rooms.supervisor.recycle(reason)
+        self.schedule_turn()
 
     # What it tells.
 
@@ -451,7 +338,7 @@ class Runtime:
                 _log.exception("%s: a subscriber failed on %s", self._name, type(event).__name__)
 
     def _counts(self) -> Counts:
-        return self._tally.counts(time.monotonic(), duplicates=self._intake.duplicates)
+        return self._rooms.tally.counts(time.monotonic(), duplicates=self._intake.duplicates)
 
     def stats(self) -> Stats:
         """See `QuasiQueue.stats`. From any thread."""
@@ -459,11 +346,11 @@ class Runtime:
             return Stats(waiting=self._intake.waiting)
         return make_stats(
             self._counts(),
-            list(self._supervisor.workers.values()),
+            list(self._rooms.supervisor.workers.values()),
             backlog=self._intake.backlog,
-            delayed=self._settler.delayed,
-            rate=self._tally.rate(time.monotonic()),
-            paused=self._dispatcher.is_paused,
+            delayed=self._rooms.settler.delayed,
+            rate=self._rooms.tally.rate(time.monotonic()),
+            paused=self._rooms.dispatcher.is_paused,
         )
 
 

@@ -76,8 +76,9 @@ class DeathRecord:
             return None
         shown = f"\nThe first one said:\n{self._first_error}" if self._first_error else ""
         return CrashLoopError(
-            f"{len(self._deaths)} workers of queue {self._queue!r} died within {self._settings.restart_window:g} s and no "
-            f"item was finished between them. The last one: {error.message}. See to the cause, or raise max_restarts.{shown}"
+            f"{len(self._deaths)} workers of queue {self._queue!r} died within {self._settings.restart_window:g} s and "
+            f"no item was finished between them. The last one: {error.message}. See to the cause, or raise "
+            f"max_restarts.{shown}"
         )
 
     def pause(self) -> float:

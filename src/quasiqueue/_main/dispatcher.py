@@ -5,7 +5,7 @@ struck out and goes to the settler. Invariant: an item is in a ledger before its
 report, by being given back, or by its worker's death.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from .._wire.channel import MAX_DESCRIPTORS
@@ -39,7 +39,7 @@ class Dispatcher:
     Args:
         intake: where items come from and go back to.
         settler: where items go that have been run.
-        workers: gives the workers that are alive.
+        workers: those that are alive, at any time.
         is_async: whether the reader is async.
         may_collect: tells whether the collector keeps up; nothing is handed out while it does not.
     """
@@ -49,7 +49,7 @@ class Dispatcher:
         intake: Intake,
         settler: Settler,
         *,
-        workers: Callable[[], Iterable[Worker]],
+        workers: Collection[Worker],
         is_async: bool,
         may_collect: Callable[[], bool],
     ) -> None:
@@ -73,12 +73,12 @@ class Dispatcher:
             self._settler.fail_unsent(Parcel([refused.item], None, None, bulk=False), error)
         self._settler.bring_due(now)
         if not (self.is_paused or self.is_stopping) and self._intake.backlog and self._may_collect():
-            able = [worker for worker in self._workers() if worker.can_take]
+            able = [worker for worker in self._workers if worker.can_take]
             # Those with least in hand first, so that nobody gets a second batch while another has none.
             for worker in sorted(able, key=lambda worker: len(worker.ledger)):
                 self._fill(worker, len(able))
         self._intake.elsewhere = self._settler.delayed + sum(
-            max(0, len(worker.ledger) - worker.lanes) for worker in self._workers()
+            max(0, len(worker.ledger) - worker.lanes) for worker in self._workers
         )
 
     def _fill(self, worker: Worker, able: int) -> None:
@@ -202,7 +202,7 @@ class Dispatcher:
 
     def recall(self) -> None:
         """Calls back items that wait behind a long one."""
-        workers = [worker for worker in self._workers() if worker.state is WorkerState.READY]
+        workers = [worker for worker in self._workers if worker.state is WorkerState.READY]
         someone_idle = not self._intake.backlog and any(
             len(worker.ledger) < worker.lanes and worker.can_take for worker in workers
         )
@@ -228,17 +228,17 @@ class Dispatcher:
 
     def holds_nothing(self) -> bool:
         """True if no worker holds an item and none waits for a retry."""
-        return not self._settler.delayed and all(not len(worker.ledger) for worker in self._workers())
+        return not self._settler.delayed and all(not len(worker.ledger) for worker in self._workers)
 
     def held_counts(self) -> Held:
         """Returns how many items workers hold, and how many of them wait behind others."""
-        workers = list(self._workers())
+        workers = self._workers
         items = sum(len(worker.ledger) for worker in workers)
         return Held(items, sum(max(0, len(worker.ledger) - worker.lanes) for worker in workers))
 
     def held_parcels(self) -> Iterator[Parcel]:
         """Yields every parcel that has not ended and is not in the backlog."""
-        for worker in self._workers():
+        for worker in self._workers:
             for holding in worker.ledger:
                 yield holding.parcel
         yield from self._settler.delayed_parcels()

@@ -75,6 +75,7 @@ class Feeder:
         self._queue = queue
         self._bell = asyncio.Event()
         self._resume_at = 0.0
+        self._is_woken = False
         self._failures = 0
         self._accepted_by_call = 0
         self._duplicates_in_row = 0
@@ -99,10 +100,11 @@ class Feeder:
             self.is_waiting_for_room = True
             await self._rest(self._settings.full_queue_sleep_time)
             self.is_waiting_for_room = False
-        elif now < self._resume_at:
+        elif now < self._resume_at and not self._is_woken:
             await self._rest(self._resume_at - now)
             self._resume_at = 0.0
         else:
+            self._is_woken = False
             self._asking_since = now
             try:
                 await self._ask()
@@ -117,8 +119,8 @@ class Feeder:
                 await self._bell.wait()
 
     def wake(self) -> None:
-        """Ends a pause now."""
-        self._resume_at = 0.0
+        """Ends a pause now; while the writer is at work, the pause that would follow."""
+        self._is_woken = True
         self._bell.set()
 
     def tell_room(self) -> None:
@@ -131,16 +133,21 @@ class Feeder:
             self._absorb(await self._source.pull_async(self._desired(), most=self._most()))
             await asyncio.sleep(0)  # an async writer that never waits must not keep the loop to itself
         else:
-            await self._thread.call(self._ask_for_a_while)
+            failed = await self._thread.call(self._ask_for_a_while)
+            if failed is not None:  # on the loop, because events are published there
+                self._absorb(failed)
 
-    def _ask_for_a_while(self) -> None:
-        """Turns in the writer's thread."""
+    def _ask_for_a_while(self) -> Pulled | None:
+        """Turns in the writer's thread. Returns what an error came with."""
         until = time.monotonic() + QUANTUM
         while self._intake.room() > 0 and not self._source.needs_loop:
             hungry = self.is_hungry()
-            verdict = self._absorb(self._source.pull(self._desired(), most=self._most(), at_once=hungry))
-            if verdict is not Verdict.GO_ON or hungry or time.monotonic() >= until:
-                return
+            pulled = self._source.pull(self._desired(), most=self._most(), at_once=hungry)
+            if pulled.error is not None:
+                return pulled
+            if self._absorb(pulled) is not Verdict.GO_ON or hungry or time.monotonic() >= until:
+                return None
+        return None
 
     def _desired(self) -> int:
         return max(1, min(self._intake.room(), self._settings.lookup_block_size))
@@ -181,15 +188,16 @@ class Feeder:
     def _fail(self, error: BaseException, now: float) -> Verdict:
         self._failures += 1
         self._accepted_by_call = 0
+        told = error_info(error)
         if self._source.is_over or self._failures >= self._settings.writer_max_errors:
             times = "once, and cannot go on" if self._source.is_over else f"{self._failures} times in a row"
             raise WriterError(
-                f"The writer of queue {self._queue!r} failed {times}. The last error was {type(error).__name__}: "
-                f"{error}. Its traceback is above; see to the cause, or raise writer_max_errors."
+                f"The writer of queue {self._queue!r} failed {times}. The last error was {told.type}: "
+                f"{told.message}. Its traceback is above; see to the cause, or raise writer_max_errors."
             ) from error
         pause = policy.growing_pause(self._failures)
         self._resume_at = now + pause
-        self._publish(WriterFailed(self._queue, error_info(error), self._failures, pause))
+        self._publish(WriterFailed(self._queue, told, self._failures, pause))
         return Verdict.PAUSE
 
     def tick(self, now: float) -> None:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import QueueClosed, QueueFull
+from .._types import DONE
+from ..errors import QueueClosed, QueueFull, UsageError
 from .backlog import Backlog
 from .keys import is_bulk, keys_of
 from .parcel import Generation, Parcel
@@ -140,7 +141,10 @@ class Intake:
         Raises:
             QueueFull: there was no room in that time.
             QueueClosed: nothing is accepted any more.
+            UsageError: it is None or DONE, which are no items.
         """
+        if item is None or item is DONE:
+            raise UsageError(f"put({item!r}): that is no item; None and DONE are what a writer says when it has none.")
         with self._changed:
             if not self._changed.wait_for(lambda: self.is_closed or self.room() > 0, timeout):
                 raise QueueFull(

@@ -3,7 +3,7 @@
 Small built-in values are their own keys and are looked at a block at a time, in C. Everything else is looked at item by
 item: unhashable items go by a digest of their pickle, long texts by a digest (so that what is remembered stays small),
 sockets, files and whatever holds one directly have no key at all. Invariant: no method of a foreign type but its
-`__hash__` and `__eq__` (by way of a dictionary), or its pickling, ever runs here.
+`__hash__` and `__eq__` (by way of a dictionary), or its pickling, ever runs here, and what these raise goes no further.
 """
 
 import hashlib
@@ -16,9 +16,44 @@ from itertools import chain
 
 _NUMBERS = frozenset({int, float, bool, complex})
 _SMALL_TYPES = _NUMBERS | {str, bytes}
-_MAX_SMALL = 1 << 14
+_PLAIN_TYPES = _SMALL_TYPES | {type(None)}
 _MAX_AVERAGE = 256
 _LONG_TEXT = 1 << 10
+_MAX_SMALL = _LONG_TEXT
+"""Bytes; never more than `_LONG_TEXT`, so that a text has the same key in a bulk block and by itself."""
+
+
+class Shielded:
+    """A key of a foreign type: hashed once, and equal to what it can be compared with.
+
+    One whose `__eq__` raises, or gives something that is neither true nor false, is equal to itself only.
+    """
+
+    __slots__ = ("_hash", "value")
+
+    def __init__(self, value: Hashable) -> None:
+        self.value = value
+        self._hash = hash(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        theirs = other.value if isinstance(other, Shielded) else other
+        try:
+            return self.value is theirs or bool(self.value == theirs)
+        except Exception:  # the user's method: this is asked deep inside a set that holds other items' keys too
+            return False
+
+
+def shielded(value: Hashable) -> Hashable:
+    """Returns a key as it is remembered. Raises what its `__hash__` raises."""
+    return value if type(value) in _PLAIN_TYPES else Shielded(value)
+
+
+def bare(key: Hashable) -> Hashable:
+    """Returns a key as the user knows it."""
+    return key.value if isinstance(key, Shielded) else key
 
 
 def is_bulk(items: Sequence[object], types: set[type]) -> bool:
@@ -29,7 +64,7 @@ def is_bulk(items: Sequence[object], types: set[type]) -> bool:
         types: the types that occur in it.
 
     Returns:
-        True if the block can be pickled in one piece and each item can be its own key. 16 KiB is the longest text that
+        True if the block can be pickled in one piece and each item can be its own key. 1 KiB is the longest text that
         counts as small, 256 bytes the most that a block's texts may take on average: a batch stays small.
     """
     if types <= _NUMBERS:
@@ -53,17 +88,18 @@ def key_of(item: object) -> Hashable:
         The item where it is hashable and small, a digest otherwise; None if it is or holds a socket or a file, or can
         neither be hashed nor pickled, and so is never a duplicate.
     """
-    if _holds_descriptor(item):
+    try:
+        if _holds_descriptor(item):
+            return None
+    except RecursionError:  # tuples in tuples, deeper than anything can be pickled
         return None
     if type(item) in (str, bytes) and len(item) > _LONG_TEXT:  # type: ignore[arg-type]  # the two have a length
         data = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
         return type(item), hashlib.blake2b(data, digest_size=16).digest()
     try:
-        hash(item)
-        item == item  # noqa: B015 - an __eq__ that raises would do so inside our dictionary
-    except Exception:  # the item's own methods may raise anything; its pickle speaks for it then
+        return shielded(item)
+    except Exception:  # the item's own method may raise anything; its pickle speaks for it then
         return _digest(item)
-    return item
 
 
 def _digest(item: object) -> Hashable:
@@ -89,8 +125,6 @@ def keys_of(items: Sequence[object], key: Callable[[object], Hashable] | None) -
 
 def _asked(key: Callable[[object], Hashable], item: object) -> Hashable | Exception:
     try:
-        value = key(item)
-        hash(value)
+        return shielded(key(item))
     except Exception as error:  # the user's function; the item it failed on fails with this
         return error
-    return value

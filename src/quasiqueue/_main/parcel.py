@@ -7,6 +7,8 @@ cutting and joining never lose or double an item, and all items of a parcel belo
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
+from .keys import bare
+
 
 @dataclass(eq=False, slots=True)
 class Generation:
@@ -61,7 +63,7 @@ class Parcel:
 
     def key(self, index: int) -> Hashable:
         """Returns the identity of one item; None if it has none."""
-        return self.remembered()[index] if self.generation is not None else None
+        return bare(self.remembered()[index]) if self.generation is not None else None
 
     def cut(self, count: int) -> "Parcel":
         """Takes the first `count` items out, as a parcel of the same history."""

@@ -101,9 +101,9 @@ class Shutdown:
         if not self._supervisor.workers:
             return
         reason = (
-            "the run was stopped by force"
+            "was killed because the run was stopped by force"
             if self._forced.is_set()
-            else "it did not finish within graceful_shutdown_timeout"
+            else "did not finish within graceful_shutdown_timeout"
         )
         self._supervisor.kill_all(reason, at_once=self._forced.is_set())
         with contextlib.suppress(TimeoutError):

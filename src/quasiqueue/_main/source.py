@@ -113,9 +113,9 @@ class Source:
             self._inlet.extend(islice(items, most))
             with self._inlet_lock:
                 exhausted = len(self._inlet) + self._harvested < most
-        except WriterError:
-            raise
         except BaseException as error:  # the user's code: the feeder decides what becomes of the run
+            if isinstance(error, WriterError) and self._items is None:  # it gave nothing to draw from
+                raise
             return self._broken(error)
         return self._judge(self._drain(), exhausted=exhausted)
 
@@ -130,12 +130,14 @@ class Source:
                 if (pulled := self._interpret(answer)) is not None:
                     return pulled
             if not isinstance(self._items, AsyncIterator):
+                if not self._gives_at_once:  # it may block, and raise: that is for `pull`
+                    return Pulled([], set(), Next.MORE)
                 block = list(islice(cast(Iterator[object], self._items), most))
                 return self._judge(block, exhausted=len(block) < most)
             exhausted = await self._draw_async(self._items, most)
-        except WriterError:
-            raise
         except Exception as error:  # the user's code: the feeder decides what becomes of the run
+            if isinstance(error, WriterError) and self._items is None:  # it gave nothing to draw from
+                raise
             return self._broken(error)
         return self._judge(self._drain(), exhausted=exhausted)
 
@@ -170,17 +172,21 @@ class Source:
             self._is_over = self._is_over or not self._plan.is_function
         types = set(map(type, block))
         if Done in types:
+            # Nothing behind DONE is taken, whether it was drawn already or not.
             self._is_over = True
-            block = [item for item in block if item is not DONE]
+            block = block[: next(index for index, item in enumerate(block) if item is DONE)]
+            self._leftover.clear()
+            types = set(map(type, block))
         if NoneType in types:
             cut = next(index for index, item in enumerate(block) if item is None)
-            self._leftover.extend(block[cut + 1 :])
-            return self._pulled(block[:cut], Next.NOTHING_NOW, ends_call=False)
-        return self._pulled(block, Next.MORE, ends_call=exhausted, types=types - {Done})
+            self._leftover.extendleft(reversed(block[cut + 1 :]))
+            return self._pulled(block[:cut], Next.NOTHING_NOW)
+        return self._pulled(block, Next.MORE, types=types)
 
-    def _pulled(self, block: list[object], then: Next, *, ends_call: bool, types: set[type] | None = None) -> Pulled:
-        if self._is_over and not self._leftover:
+    def _pulled(self, block: list[object], then: Next, *, types: set[type] | None = None) -> Pulled:
+        if self.is_over:
             then = Next.DONE
+        ends_call = self._items is None and not self._leftover
         return Pulled(block, set(map(type, block)) if types is None else types, then, ends_call=ends_call)
 
     def _from_leftover(self, most: int) -> Pulled:

@@ -52,6 +52,7 @@ class Supervisor:
         settings: the settings in force.
         queue: the queue's name, for events.
         is_async: whether the reader is async.
+        workers: those that are alive, by serial number; kept here, read by the dispatcher.
         tally: counts recycles and restarts, and tells whether items end.
         settler: settles what a dead worker was running.
         publish: takes events.
@@ -71,6 +72,7 @@ class Supervisor:
         settings: Settings,
         queue: str,
         is_async: bool,
+        workers: dict[int, Worker],
         tally: Tally,
         settler: Settler,
         publish: Callable[[Event], None],
@@ -102,7 +104,7 @@ class Supervisor:
         self.now = 0.0
         """Patient seconds since the run began."""
         self.slots: list[Slot] = []
-        self.workers: dict[int, Worker] = {}
+        self.workers = workers
         self._serial = 0
         self._startup = _FIRST_GUESS_OF_STARTUP
         self._deaths = DeathRecord(settings, queue=queue)
@@ -134,7 +136,7 @@ class Supervisor:
         """Sends every worker down the ladder; `at_once` skips to its last rung."""
         for worker in self.workers.values():
             if worker.kill is None:
-                worker.kill = Kill(reason, self.now)
+                worker.kill = Kill(f"worker {worker.pid} {reason}", self.now)
             if at_once and worker.kill.stage < LAST_RUNG:
                 worker.kill.stage = LAST_RUNG
                 worker.kill.next_at = self.now

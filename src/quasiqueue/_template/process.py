@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
+import psutil
+
 from .._wire.channel import Channel, LineClosed
 from .._wire.frames import Frame
 from .._wire.messages import Kind, pack_values, unpack_values
@@ -174,20 +176,20 @@ class Template:
                 (os.killpg if whole_group else os.kill)(pid, number)
 
     def _reap(self) -> None:
-        while self._serials:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            pid = ended.si_pid
+        while self._serials and (pid := self._next_ended()) is not None:
             # While the leader is not reaped its number is taken, so the group can only be its own.
             self._signal(pid, signal.SIGKILL, whole_group=True)
             _, status, usage = os.wait4(pid, 0)
-            if (serial := self._serials.pop(pid, None)) is not None:
-                peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                self._channel.send(Kind.EXITED, pack_values(serial, os.waitstatus_to_exitcode(status), peak))
+            serial = self._serials.pop(pid)
+            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            self._channel.send(Kind.EXITED, pack_values(serial, os.waitstatus_to_exitcode(status), peak))
+
+    def _next_ended(self) -> int | None:
+        """Returns a worker that has ended and is not reaped yet."""
+        if hasattr(os, "waitid"):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return None if ended is None else ended.si_pid
+        return next((pid for pid in self._serials if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE), None)
 
     def _end_all(self) -> None:
         for pid in list(self._serials):

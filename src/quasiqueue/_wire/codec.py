@@ -110,13 +110,14 @@ class _Carrier:
 
     def _reduce_file(self, file: Any) -> _Reduced:
         if isinstance(file, io.TextIOWrapper):
-            mode = "r" if file.readable() else "w"
+            # One that was not made by `open()` has no `mode`.
+            mode = "r+" if file.readable() and file.writable() else "r" if file.readable() else "w"
             return rebuild_text, (self._place(_settled(file)), mode, file.encoding, file.errors)
-        mode = {io.BufferedReader: "rb", io.BufferedWriter: "wb", io.BufferedRandom: "r+b"}.get(type(file))
+        buffered = {io.BufferedReader: "rb", io.BufferedWriter: "wb", io.BufferedRandom: "r+b"}.get(type(file))
         place = self._place(_settled(file))
-        if mode is None:
+        if buffered is None:
             return rebuild_binary, (place, file.mode, 0)
-        return rebuild_binary, (place, mode, -1)
+        return rebuild_binary, (place, buffered, -1)
 
 
 def _settled(file: Any) -> Any:
@@ -124,10 +125,9 @@ def _settled(file: Any) -> Any:
     raw = file
     for layer in ("buffer", "raw"):
         raw = getattr(raw, layer, raw)
-    if not isinstance(raw, (io.FileIO, socket.SocketIO)):  # a descriptor beneath it, if any, holds something else
-        raise pickle.PicklingError(
-            f"only a file that lies on a descriptor can be given to a worker, not {type(raw).__name__}"
-        )
+    if not isinstance(raw, io.FileIO):  # a descriptor deeper down, as gzip has one, holds something else
+        kind = type(raw).__name__
+        raise pickle.PicklingError(f"only files that lie on a descriptor can travel, and this one lies on a {kind}")
     if file.writable():
         file.flush()
     if file.seekable():

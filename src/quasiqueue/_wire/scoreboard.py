@@ -91,7 +91,11 @@ class Scoreboard:
     def __init__(self, descriptor: int, lanes: int) -> None:
         self.descriptor = descriptor
         self._stacks_at = _size(lanes)
-        self._map = mmap.mmap(descriptor, self._stacks_at)
+        try:
+            self._map = mmap.mmap(descriptor, self._stacks_at)
+        except OSError:
+            os.close(descriptor)
+            raise
         self._view = memoryview(self._map)
         cells_end = (_HEADER_CELLS + lanes) * 8
         self._row = self._view[: _HEADER_CELLS * 8].cast("Q")

@@ -57,6 +57,7 @@ class SyncLoop:
             if is_slow:
                 self._show("running")
             seconds = self.turn(batch)
+            del batch  # its items, sockets among them, must not live on while the worker waits for the next
             if is_slow:
                 self._show("ready")
 
