@@ -16,19 +16,17 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from types import FrameType
 
 import psutil
 
 from .._wire.channel import Channel, LineClosed
+from .._wire.child import ask_parent_death_signal, do_nothing, ignore_signals, lead_group, move_high
 from .._wire.frames import Frame
 from .._wire.messages import Kind, pack_values, unpack_values
-from .._wire.parent import ask_parent_death_signal
 from .._wire.spec import WorkerSpec
 from .child import prepare_children, run_child
 
 RunWorker = Callable[[WorkerSpec, int, socket.socket, int], None]
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def run_template(
@@ -61,11 +59,8 @@ def run_template(
 
 
 def _be_template(main_pid: int) -> None:
-    signal.set_wakeup_fd(-1)
-    for number in _IGNORED:
-        signal.signal(number, _ignore)
-    with contextlib.suppress(PermissionError):
-        os.setpgid(0, 0)
+    ignore_signals()
+    lead_group()
     # In case somebody else holds the main process' end of the line: the signal wakes `poll`, `getppid` tells why.
     ask_parent_death_signal(signal.SIGTERM)
     if os.getppid() != main_pid:  # it died before the line above
@@ -73,10 +68,6 @@ def _be_template(main_pid: int) -> None:
     prepare_children()
     gc.collect()
     gc.freeze()  # what workers share with us is never written to by their garbage collector
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    pass
 
 
 class Template:
@@ -104,7 +95,7 @@ class Template:
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGCHLD, do_nothing)
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         poller.register(wake_read, select.POLLIN)
@@ -137,13 +128,14 @@ class Template:
         try:
             if len(descriptors) != 2:
                 raise OSError("the template process is out of descriptors")
+            descriptors = list(map(move_high, descriptors))
             pid = os.fork()
         except OSError as error:
             self._channel.send(Kind.NOT_STARTED, pack_values(serial, str(error)))
         else:
             if pid == 0:
                 self._become_worker(slot, descriptors)
-            with contextlib.suppress(OSError):  # the child does it too; whoever comes first
+            with contextlib.suppress(OSError):  # it has ended already
                 os.setpgid(pid, pid)
             self._serials[pid] = serial
             self._channel.send(Kind.STARTED, pack_values(serial, pid, time.perf_counter() - began))

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .._wire.channel import Channel, LineClosed
+from .._wire.child import ask_parent_death_signal, ignore_signals, lead_group, move_high
 from .._wire.messages import Kind, pack_values
-from .._wire.parent import ask_parent_death_signal
 from .._wire.scoreboard import Scoreboard
 from .._wire.spec import WorkerSpec
 from .async_loop import AsyncLoop
@@ -26,9 +26,6 @@ from .process import (
     TERMINATED_EXIT_CODE,
     Terminated,
     die_with_group,
-    lead_group,
-    move_high,
-    move_socket_high,
     reseed_numpy,
     set_signals,
     set_title,
@@ -58,19 +55,21 @@ def run_spawned_worker(spec: WorkerSpec, slot: int, line: socket.socket, scorebo
     ask_parent_death_signal(signal.SIGKILL)
     if os.getppid() != main_pid:  # it died before the line above
         os._exit(1)
-    run_worker(spec, slot, line, scoreboard)
+    lead_group()
+    ignore_signals()
+    high_line = socket.socket(fileno=move_high(line.detach()))
+    run_worker(spec, slot, high_line, move_high(scoreboard))
 
 
 class Worker:
     """One worker's parts. Arguments as in `run_worker`."""
 
     def __init__(self, spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int) -> None:
-        lead_group()
         self._spec = spec
         self._slot = slot
-        self._board = Scoreboard(move_high(scoreboard), spec.lanes)
+        self._board = Scoreboard(scoreboard, spec.lanes)
         set_signals(self._board)
-        self._channel = Channel(move_socket_high(line), blocking=True)
+        self._channel = Channel(line, blocking=True)
         self._outbox = Outbox(self._channel, self._board)
         self._context = ContextLife(spec.context, spec.settings)
         self._began = time.perf_counter()
