@@ -256,11 +256,12 @@ def _refuse_unspawnable(plans: Plans, settings: Settings) -> None:
                 f"The {word} {name} cannot be imported by a spawned worker ({error}): define it at the top of a module "
                 "(no lambda, no function inside a function), or use start_method='fork' on Linux."
             ) from None
-    main = sys.modules.get("__main__")
-    if getattr(plans.reader.function, "__module__", None) == "__main__" and getattr(main, "__file__", None) is None:
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    in_program = getattr(plans.reader.function, "__module__", None) == "__main__"
+    if in_program and (program is None or not os.path.isfile(program)):
         raise UsageError(
-            "The reader was defined in an interactive session, which a spawned worker cannot import: put it into a "
-            "module, or use start_method='fork' on Linux."
+            "The reader was defined in an interactive session or on standard input, which a spawned worker cannot "
+            "import: put it into a module, or use start_method='fork' on Linux."
         )
 
 

@@ -27,6 +27,7 @@ from ._main.tally import Tally
 from ._main.template import Template
 from ._main.threads import CallThread
 from ._main.worker import Worker
+from ._template import guard
 from ._template.process import run_template
 from ._wire.frames import Frame
 from ._wire.spec import WorkerSpec
@@ -178,7 +179,13 @@ def _make_starter(name: str, plans: Plans, settings: Settings, events: StarterEv
         keep_results=plans.collector is not None,
     )
     if start_method(settings) == "spawn":
-        return Spawn(spec, child_main=run_spawned_worker, process_name=process_name, events=events)
+        return Spawn(
+            spec,
+            child_main=run_spawned_worker,
+            guard_program=guard.__file__,
+            process_name=process_name,
+            events=events,
+        )
     return Template(
         spec,
         child_main=lambda line, spec, main_pid: run_template(

@@ -295,12 +295,13 @@ class Runtime:
 
     def _dump_stacks(self) -> None:
         self.publish(StacksDumped(self._name, None, *own_stacks()))
-        asked = {worker: len(worker.board.stacks()) for worker in self._rooms.supervisor.dump_stacks()}
+        before = {worker: len(worker.board.stacks()) for worker in self._rooms.supervisor.workers.values()}
+        self._rooms.supervisor.dump_stacks()
 
         def read() -> None:
-            for worker, before in asked.items():
+            for worker, begin in before.items():
                 if worker.board.descriptor >= 0:
-                    self.publish(StacksDumped(self._name, worker.slot, worker.pid or 0, worker.board.stacks()[before:]))
+                    self.publish(StacksDumped(self._name, worker.slot, worker.pid or 0, worker.board.stacks()[begin:]))
 
         if self._loop is not None:
             self._loop.call_later(_STACK_SECONDS, read)

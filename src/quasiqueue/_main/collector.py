@@ -137,7 +137,7 @@ class Collector:
             if finished.result:
                 try:
                     outcome = replace(outcome, result=pickle.loads(finished.result))
-                except Exception as error:  # the result's own code; the item ran, what it gave cannot be had
+                except BaseException as error:  # the result's own code; the item ran, what it gave cannot be had
                     told = error_info(error)
                     message = f"the result cannot be unpickled: {told.message}"
                     outcome = replace(outcome, status=Status.FAILED, error=replace(told, message=message))

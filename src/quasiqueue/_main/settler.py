@@ -200,9 +200,12 @@ class Settler:
         return self._delayed[0][0] if self._delayed else None
 
     def bring_due(self, now: float) -> None:
-        """Gives back to the backlog what is due."""
+        """Gives back to the backlog what is due, what was due first in front."""
+        due: list[Parcel] = []
         while self._delayed and self._delayed[0][0] <= now:
-            self._intake.give_back([heapq.heappop(self._delayed)[2]])
+            due.append(heapq.heappop(self._delayed)[2])
+        if due:
+            self._intake.give_back(due)
 
     def release_delayed(self) -> None:
         """Releases what waits for its next run."""

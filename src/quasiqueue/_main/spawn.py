@@ -1,7 +1,8 @@
 """Starts workers with multiprocessing's spawn, for programs that must not fork.
 
-Each worker is a child of the main process and imports the program afresh. Invariant: as for every starter; ends are
-found by `poll`, because nobody else may wait for these children.
+Each worker is a child of the main process and imports the program afresh. A guard process beside them ends what they
+have started if the main process dies. Invariant: as for every starter; ends are found by `poll`, because nobody else
+may wait for these children.
 """
 
 import contextlib
@@ -9,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
@@ -25,6 +28,7 @@ class Spawn:
     Args:
         spec: what workers are made with; everything in it can be pickled.
         child_main: first code in the child.
+        guard_program: path of the program that ends what workers have started, should the main process die.
         process_name: gives a worker's name from the queue's name and the slot.
         events: hears of starts and ends.
     """
@@ -34,18 +38,34 @@ class Spawn:
         spec: WorkerSpec,
         *,
         child_main: SpawnedMain,
+        guard_program: str,
         process_name: Callable[[str, int], str],
         events: StarterEvents,
     ) -> None:
         self._spec = spec
         self._child_main = child_main
+        self._guard_program = guard_program
+        self._guard: subprocess.Popen[str] | None = None
         self._process_name = process_name
         self._events = events
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[int, BaseProcess] = {}
 
     def start(self) -> None:
-        """Nothing to do: each worker is started by itself."""
+        """Starts the guard. Raises OSError if the system refuses."""
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", self._guard_program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            with contextlib.suppress(OSError):  # somebody killed it: then the kernel's signal alone has to do
+                self._guard.stdin.write(line)
+                self._guard.stdin.flush()
 
     def start_worker(self, serial: int, slot: int, line: socket.socket, scoreboard: int) -> None:
         """Starts a worker."""
@@ -63,6 +83,7 @@ class Spawn:
         finally:
             line.close()
         self._processes[serial] = process
+        self._tell_guard(f"+{process.pid}\n")
         self._events.on_started(serial, process.pid or 0)
 
     def signal(self, pid: int, number: int, *, whole_group: bool = False) -> None:
@@ -85,10 +106,14 @@ class Spawn:
             # Its number is free now, but a group that still has members keeps the number of its leader.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+            self._tell_guard(f"-{pid}\n")
             self._events.on_exited(serial, Death(code))
 
     async def stop(self) -> None:
-        """Nothing to do: workers have ended."""
+        """Ends the guard; workers have ended."""
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
 
 
 class _Descriptor:

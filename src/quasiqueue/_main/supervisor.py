@@ -142,12 +142,11 @@ class Supervisor:
                 worker.kill.next_at = self.now
             self._limits.step_down(worker, self.starter, self.now)
 
-    def dump_stacks(self) -> list[Worker]:
-        """Has every worker write its stacks to its scoreboard. Returns the workers that were asked."""
-        asked = [worker for worker in self.workers.values() if worker.pid is not None]
-        for worker in asked:
-            self.starter.signal(worker.pid or 0, signal.SIGQUIT)
-        return asked
+    def dump_stacks(self) -> None:
+        """Has every worker write its stacks to its scoreboard."""
+        for worker in self.workers.values():
+            if worker.pid is not None:
+                self.starter.signal(worker.pid, signal.SIGQUIT)
 
     # The clock.
 

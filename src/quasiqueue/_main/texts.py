@@ -1,7 +1,6 @@
 """Short texts about items and errors, for events and logs."""
 
-import traceback
-
+from .._wire.failures import error_text
 from ..events import ErrorInfo
 
 MAX_ITEM_TEXT = 200
@@ -20,15 +19,5 @@ def item_text(item: object) -> str:
 
 
 def error_info(error: BaseException) -> ErrorInfo:
-    """Returns an exception of the main process as data: cut to a bearable length, and whatever its own methods do."""
-    try:
-        message = str(error)[:MAX_MESSAGE]
-    except Exception as second:  # the exception is the user's, and so is its __str__
-        message = f"(its text cannot be had: __str__ raised {type(second).__name__})"
-    try:
-        text = "".join(traceback.format_exception(error))
-    except Exception as second:  # as above
-        text = f"(its traceback cannot be formatted: {type(second).__name__})\n"
-    if len(text) > MAX_TRACEBACK:
-        text = "[...]\n" + text[-MAX_TRACEBACK:]
-    return ErrorInfo(type(error).__name__, message, text)
+    """Returns an exception of the main process as data."""
+    return ErrorInfo(*error_text(error))

@@ -131,7 +131,13 @@ def _settled(file: Any) -> Any:
     if file.writable():
         file.flush()
     if file.seekable():
-        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
+        position = file.tell()
+        if position >> 63:  # a text's position is a number of bytes only where its decoder has no state
+            raise pickle.PicklingError(
+                f"a {file.encoding} text in the middle of which its decoder has a state cannot travel"
+            )
+        file.seek(0, os.SEEK_END)  # there and back, so that the file object's own buffer is empty: it may be sent again
+        file.seek(position)
     return file
 
 
@@ -165,12 +171,17 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if module_name != __name__ or global_name not in _REBUILDERS:
             return super().find_class(module_name, global_name)
-        rebuild: Callable[..., object] = _REBUILDERS[global_name]
-        return lambda place, *rest: rebuild(self._take(place), *rest)
+        # What is returned lands in the unpickler's memo. It must not refer to the unpickler: in such a cycle the item's
+        # sockets would stay open until the garbage collector comes by.
+        return _taking(_REBUILDERS[global_name], self._descriptors)
 
-    def _take(self, place: int) -> int:
-        descriptor, self._descriptors[place] = self._descriptors[place], -1
-        return descriptor
+
+def _taking(rebuild: Callable[..., object], descriptors: list[int]) -> Callable[..., object]:
+    def take(place: int, *rest: object) -> object:
+        descriptor, descriptors[place] = descriptors[place], -1
+        return rebuild(descriptor, *rest)
+
+    return take
 
 
 @dataclass(slots=True)

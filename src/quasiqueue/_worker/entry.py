@@ -15,12 +15,12 @@ from typing import NoReturn
 
 from .._wire.channel import Channel, LineClosed
 from .._wire.child import ask_parent_death_signal, ignore_signals, lead_group, move_high
+from .._wire.failures import error_text
 from .._wire.messages import Kind, pack_values
 from .._wire.scoreboard import Scoreboard
 from .._wire.spec import WorkerSpec
 from .async_loop import AsyncLoop
 from .context import ContextLife
-from .failures import error_text
 from .line import Inbox, Outbox
 from .process import (
     TERMINATED_EXIT_CODE,

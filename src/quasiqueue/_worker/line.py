@@ -99,6 +99,8 @@ class Inbox:
         self._outbox = outbox
         self.on_change: Callable[[], None] = lambda: None
         """Called on the line thread after it has read something; the async loop wakes by it."""
+        self.on_recall: Callable[[], None] = lambda: None
+        """Called after items were given back on request: one that runs takes long."""
         self.on_cancel: Callable[[int], None] = lambda _ordinal: None
         """Called, on whichever thread reads, with the ordinal of an item that is to be cancelled."""
         self._reading = threading.Lock()
@@ -158,6 +160,7 @@ class Inbox:
                 self._waiting.append(unpack_batch(frame))
             case Kind.RECALL:
                 self._give_back()
+                self.on_recall()
             case Kind.LEAVE:
                 self.leaving = True
             case Kind.STOP:

@@ -5,6 +5,7 @@ its reader is called, and an item is reported exactly once.
 """
 
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import CoroutineType
@@ -45,9 +46,13 @@ class SyncLoop:
         self._reader = reader
         self._keep_results = keep_results
         self._show = show
+        self._reporting = threading.Lock()
+        """Held while the two facts below and the journal change together: the line thread reports too."""
         self._first_unreported = 1
+        self._recorded = 0
         self._mark = 0.0
         self._report_from = 0.0
+        inbox.on_recall = self.report_so_far
 
     def run(self) -> None:
         """Runs batches until the worker is told to leave. Raises LineClosed if the main process is gone."""
@@ -65,18 +70,30 @@ class SyncLoop:
         """Runs one batch and reports it. Returns the seconds that took."""
         began = self._mark = self._report_from = time.perf_counter()
         self._first_unreported = batch.first
+        self._recorded = 0
         numbered = self._inbox.begin(batch)
         if batch.encoded or self._keep_results:
             last = self._run_each(numbered, batch)
         else:
             last = self._run_plain(numbered, batch)
-        self._board.set_cursor(last)
-        self._cells[0] = 0
         now = time.perf_counter()
-        if last >= self._first_unreported:
-            ran = last - self._first_unreported + 1
-            self._outbox.report([(self._first_unreported, last)], seconds=now - self._report_from, ran=ran)
+        with self._reporting:
+            self._board.set_cursor(last)
+            self._cells[0] = 0
+            if last >= self._first_unreported:
+                ran = last - self._first_unreported + 1
+                self._outbox.report([(self._first_unreported, last)], seconds=now - self._report_from, ran=ran)
         return now - began
+
+    def report_so_far(self) -> None:
+        """Reports what has finished before the item that runs now, which may run long. Called on the line thread."""
+        with self._reporting:
+            running = self._cells[0]
+            last = max(running - 1, self._recorded)
+            if running and last >= self._first_unreported:
+                # Without a time: when the running item began is not known, and it must not count for the others.
+                self._outbox.report([(self._first_unreported, last)], seconds=0.0, ran=0)
+                self._first_unreported = last + 1
 
     def _run_plain(self, numbered: Iterator[tuple[int, object]], batch: Batch) -> int:
         """The short way, without clock or results: per item one store and the call. Returns the last ordinal run."""
@@ -125,11 +142,13 @@ class SyncLoop:
         now = time.perf_counter()
         record = Record(ordinal, now - self._mark, kind, payload)
         self._mark = now
-        earlier = [(self._first_unreported, ordinal - 1)] if ordinal > self._first_unreported else []
-        ran = ordinal - self._first_unreported + 1
-        if self._outbox.write(record, earlier=earlier, seconds=now - self._report_from, ran=ran):
-            self._first_unreported = ordinal + 1
-            self._report_from = now
+        with self._reporting:
+            self._recorded = ordinal
+            earlier = [(self._first_unreported, ordinal - 1)] if ordinal > self._first_unreported else []
+            ran = ordinal - self._first_unreported + 1
+            if self._outbox.write(record, earlier=earlier, seconds=now - self._report_from, ran=ran):
+                self._first_unreported = ordinal + 1
+                self._report_from = now
 
 
 _SLOW = 0.02
