@@ -202,7 +202,7 @@ class Dispatcher:
 
     def recall(self) -> None:
         """Calls back items that wait behind a long one."""
-        workers = [worker for worker in self._workers if worker.state is WorkerState.READY]
+        workers = [worker for worker in self._workers if worker.state in (WorkerState.READY, WorkerState.LEAVING)]
         someone_idle = not self._intake.backlog and any(
             len(worker.ledger) < worker.lanes and worker.can_take for worker in workers
         )

@@ -48,7 +48,7 @@ def batch_size(seconds_per_item: float | None, *, backlog: int, workers: int, la
     """
     if seconds_per_item is None:
         return 1
-    by_time = MAX_BATCH if seconds_per_item <= 0 else int(FRAME_SECONDS / seconds_per_item)
+    by_time = MAX_BATCH if seconds_per_item <= 0 else int(min(MAX_BATCH, FRAME_SECONDS / seconds_per_item))
     fair = math.ceil(backlog / (2 * max(workers, 1)))
     return max(1, min(by_time, MAX_BATCH, last * MAX_GROWTH, fair))
 

@@ -81,8 +81,13 @@ class Shutdown:
         self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
 
     def _2_tell_workers_to_finish(self) -> None:
-        """Workers give back what they have not begun, finish what they run, end their contexts and leave."""
+        """Workers give back what they have not begun, finish what they run, end their contexts and leave.
+
+        One whose context is still being made has nothing to finish: it is ended now.
+        """
         for worker in self._supervisor.workers.values():
+            if worker.state is WorkerState.STARTING:
+                self._supervisor.abort(worker)
             worker.takes = False
             worker.state = WorkerState.LEAVING
             worker.line.send(Kind.STOP)

@@ -142,6 +142,13 @@ class Supervisor:
                 worker.kill.next_at = self.now
             self._limits.step_down(worker, self.starter, self.now)
 
+    def abort(self, worker: Worker) -> None:
+        """Ends a worker that is not ready yet and is no longer wanted."""
+        if worker.pid is not None:
+            worker.is_aborted = True
+            worker.board.allow_terminate()
+            self.starter.signal(worker.pid, signal.SIGTERM)
+
     def dump_stacks(self) -> None:
         """Has every worker write its stacks to its scoreboard."""
         for worker in self.workers.values():
@@ -317,6 +324,7 @@ class Supervisor:
         if worker.pid is not None:
             self._publish(WorkerReady(self._queue, worker.slot, worker.pid, seconds))
             self._limits.warn_if_born_large(worker.pid)
+        self._on_change()
 
     def on_exited(self, serial: int, death: Death) -> None:
         """A worker has ended: settles its items, and explains its death if it was one."""
@@ -328,7 +336,7 @@ class Supervisor:
         slot = self._forget(worker)
         found = self._on_death(worker)
         was_leaving = worker.state is WorkerState.LEAVING
-        if worker.has_left and death.code == 0 and was_leaving:
+        if worker.is_aborted or (worker.has_left and death.code == 0 and was_leaving):
             self._publish(WorkerLeft(self._queue, worker.slot, worker.pid or 0, worker.finished))
             self._tally.recycled += not self.is_stopping
         else:

@@ -144,6 +144,7 @@ class Template:
         """Closes the line, at which the template ends, and reaps it."""
         self._is_stopping = True
         if self._line is not None:
+            self._line.send(Kind.STOP)  # another queue's template may hold a copy of our end, so closing is not enough
             self._line.close()
         until = time.monotonic() + _STOP_TIMEOUT
         while not self._reap():

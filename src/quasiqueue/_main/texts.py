@@ -4,9 +4,6 @@ from .._wire.failures import error_text
 from ..events import ErrorInfo
 
 MAX_ITEM_TEXT = 200
-MAX_MESSAGE = 10_000
-MAX_TRACEBACK = 40_000
-"""Characters; the end of a traceback says most, so its beginning is cut."""
 
 
 def item_text(item: object) -> str:

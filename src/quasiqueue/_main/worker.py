@@ -136,6 +136,7 @@ class Worker:
         cancelled: for each ordinal that was cancelled, when.
         kill: set once it is on its way down the ladder.
         has_left: True once it said that it is done.
+        is_aborted: True if it was ended while it was starting, because nobody needed it any more.
         leaving_since: when it was told to go.
         slow_told: ordinals that a warning was given for.
         start_error: (type, message, traceback) of a context that failed.
@@ -164,6 +165,7 @@ class Worker:
     cancelled: dict[int, float] = field(default_factory=dict)
     kill: Kill | None = None
     has_left: bool = False
+    is_aborted: bool = False
     leaving_since: float | None = None
     slow_told: set[int] = field(default_factory=set)
     start_error: tuple[str, str, str] | None = None

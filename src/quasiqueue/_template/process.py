@@ -122,6 +122,8 @@ class Template:
         elif frame.kind == Kind.SIGNAL:
             pid, number, whole_group = unpack_values(frame.body)
             self._signal(pid, number, whole_group=whole_group)
+        elif frame.kind == Kind.STOP:
+            raise LineClosed
 
     def _start(self, serial: int, slot: int, descriptors: list[int]) -> None:
         began = time.perf_counter()
