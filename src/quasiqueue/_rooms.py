@@ -149,6 +149,7 @@ def build_rooms(name: str, plans: Plans, settings: Settings, intake: Intake, hoo
         on_death=on_death,
         limits=Limits(settings, queue=name, publish=hooks.publish, cancel=dispatcher.cancel),
         seconds_per_item=lambda: dispatcher.seconds_per_item,
+        items_left=lambda: intake.backlog if feeder.has_ended else None,
         fail=hooks.fail,
         on_change=hooks.schedule_turn,
         chance=chance,

@@ -39,20 +39,24 @@ class Slot:
     start_at: float = 0.0
     replace_reason: str = ""
 
-    def due(self, now: float, *, seconds_per_item: float | None, startup: float) -> Due:
+    def due(self, now: float, *, seconds_per_item: float | None, startup: float, items_left: int | None = None) -> Due:
         """Returns what is to be done for this place.
 
         Args:
             now: patient seconds.
             seconds_per_item: measured; None as long as nothing is known.
             startup: seconds that a worker takes to be ready.
+            items_left: items still to be handed out; None while nobody knows.
         """
         if self.worker is None:
             if self.successor is not None:
                 return Due.SWAP
             return Due.START if now >= self.start_at else Due.NOTHING
         if self.successor is None:
-            wanted = self.replace_reason or self._is_nearly_done(self.worker, seconds_per_item, startup)
+            wanted = self.replace_reason or (
+                self._is_nearly_done(self.worker, seconds_per_item, startup)
+                and (items_left is None or items_left > (self.worker.jobs_left or 0))
+            )
             return Due.SUCCESSOR if wanted and now >= self.start_at else Due.NOTHING
         if self.successor.state is WorkerState.READY and (self.replace_reason or self._has_done_enough(self.worker)):
             return Due.SWAP

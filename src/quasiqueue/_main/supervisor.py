@@ -60,6 +60,7 @@ class Supervisor:
         on_death: takes a dead worker's ledger apart; returns what became of its items.
         limits: watches the limits.
         seconds_per_item: gives what was measured.
+        items_left: gives how many items are still to be handed out; None while nobody knows.
         fail: ends the run with an error.
         on_change: called after anything here may have changed what is to be done.
         chance: for jitter.
@@ -80,6 +81,7 @@ class Supervisor:
         on_death: Callable[[Worker], Autopsy],
         limits: Limits,
         seconds_per_item: Callable[[], float | None],
+        items_left: Callable[[], int | None],
         fail: Callable[[QuasiQueueError], None],
         on_change: Callable[[], None],
         chance: random.Random,
@@ -96,6 +98,7 @@ class Supervisor:
         self._on_death = on_death
         self._limits = limits
         self._seconds_per_item = seconds_per_item
+        self._items_left = items_left
         self._fail = fail
         self._on_change = on_change
         self._chance = chance
@@ -144,9 +147,9 @@ class Supervisor:
 
     def abort(self, worker: Worker) -> None:
         """Ends a worker that is not ready yet and is no longer wanted."""
+        worker.is_aborted = True
+        worker.board.allow_terminate()  # it looks there itself, in case the signal comes too early for it
         if worker.pid is not None:
-            worker.is_aborted = True
-            worker.board.allow_terminate()
             self.starter.signal(worker.pid, signal.SIGTERM)
 
     def dump_stacks(self) -> None:
@@ -194,7 +197,12 @@ class Supervisor:
                 self._prepare_successor(slot)
 
     def _due(self, slot: Slot) -> Due:
-        return slot.due(self.now, seconds_per_item=self._seconds_per_item(), startup=self._startup)
+        return slot.due(
+            self.now,
+            seconds_per_item=self._seconds_per_item(),
+            startup=self._startup,
+            items_left=self._items_left(),
+        )
 
     # Starting and replacing.
 

@@ -79,6 +79,8 @@ class Worker:
     def run(self) -> None:
         """Runs until told to leave. Raises SystemExit as `run_worker` does."""
         try:
+            if self._board.may_terminate:  # before the handler was there
+                raise Terminated
             if self._spec.reader.is_async:
                 asyncio.run(self._run_async())
             elif self._context.is_async:
