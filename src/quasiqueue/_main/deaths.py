@@ -6,11 +6,14 @@ verdict that workers die faster than they work. Invariant: as soon as an item ha
 
 import signal
 from collections import deque
+from collections.abc import Iterable
 
 from ..errors import CrashLoopError
 from ..events import ErrorInfo
 from ..settings import Settings
 from . import policy
+from .ledger import Holding
+from .settler import Settler
 from .starter import Death
 from .worker import Worker
 
@@ -36,6 +39,40 @@ def explain(worker: Worker, death: Death) -> ErrorInfo:
         stack=(kill.stack if kill is not None else "") or worker.board.stacks(),
         peak_memory=death.peak_memory,
     )
+
+
+def settle_running(
+    worker: Worker,
+    running: Iterable[Holding],
+    error: ErrorInfo,
+    settler: Settler,
+    *,
+    is_stopping: bool,
+    now: float,
+    wall: float,
+) -> None:
+    """Settles the items that a worker was running as it died.
+
+    Args:
+        worker: it.
+        running: the items, each a holding of its own.
+        error: the death's explanation.
+        settler: what becomes of them.
+        is_stopping: whether the run is ending, so that nothing runs again.
+        now: patient seconds.
+        wall: monotonic seconds.
+    """
+    timed_out: frozenset[int] = frozenset() if worker.kill is None else worker.kill.timed_out
+    for holding in running:
+        seconds = now - worker.since.get(holding.first, now)
+        if holding.first in timed_out:
+            settler.time_out(worker, holding.parcel, error, seconds, wall)
+        elif is_stopping:
+            settler.release(holding.parcel, error, worker)
+        elif timed_out:  # another one's time was up: these are not to blame
+            settler.bring_back(holding.parcel)
+        else:
+            settler.crash(worker, holding.parcel, error, seconds, wall)
 
 
 class DeathRecord:

@@ -23,7 +23,7 @@ class Refused:
     """An item that was accepted and fails at once: its key could not be had."""
 
     item: object
-    error: Exception
+    error: BaseException
 
 
 class Intake:
@@ -98,7 +98,9 @@ class Intake:
                 )
             return self._admit(items, keys, now, bulk=bulk)
 
-    def _admit(self, items: list[object], keys: list[Hashable | Exception] | None, now: float, *, bulk: bool) -> int:
+    def _admit(
+        self, items: list[object], keys: list[Hashable | BaseException] | None, now: float, *, bulk: bool
+    ) -> int:
         if not self._recent.is_on:
             self._backlog.put(Parcel(items, None, None, bulk))
             return len(items)
@@ -119,12 +121,12 @@ class Intake:
             self._backlog.put(Parcel(kept, kept_keys, generation, bulk))
         return count
 
-    def _sort_out(self, items: list[object], keys: list[Hashable | Exception]) -> list[Hashable]:
+    def _sort_out(self, items: list[object], keys: list[Hashable | BaseException]) -> list[Hashable]:
         """Sets aside the items whose key raised. Leaves the others in `items` and returns their keys."""
         self._refused += [
-            Refused(item, key) for item, key in zip(items, keys, strict=True) if isinstance(key, Exception)
+            Refused(item, key) for item, key in zip(items, keys, strict=True) if isinstance(key, BaseException)
         ]
-        pairs = [(item, key) for item, key in zip(items, keys, strict=True) if not isinstance(key, Exception)]
+        pairs = [(item, key) for item, key in zip(items, keys, strict=True) if not isinstance(key, BaseException)]
         items[:] = [item for item, _ in pairs]
         return [key for _, key in pairs]
 

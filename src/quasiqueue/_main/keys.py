@@ -42,7 +42,7 @@ class Shielded:
         theirs = other.value if isinstance(other, Shielded) else other
         try:
             return self.value is theirs or bool(self.value == theirs)
-        except Exception:  # the user's method: this is asked deep inside a set that holds other items' keys too
+        except BaseException:  # the user's method: this is asked deep inside a set that holds other items' keys too
             return False
 
 
@@ -98,14 +98,14 @@ def key_of(item: object) -> Hashable:
         return type(item), hashlib.blake2b(data, digest_size=16).digest()
     try:
         return shielded(item)
-    except Exception:  # the item's own method may raise anything; its pickle speaks for it then
+    except BaseException:  # the item's own method may raise anything; its pickle speaks for it then
         return _digest(item)
 
 
 def _digest(item: object) -> Hashable:
     try:
         data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # it will fail by name when it is to be sent; until then it is nobody's duplicate
+    except BaseException:  # it will fail by name when it is to be sent; until then it is nobody's duplicate
         return None
     return "digest", hashlib.blake2b(data, digest_size=16).digest()
 
@@ -116,15 +116,15 @@ def _holds_descriptor(item: object) -> bool:
     return type(item) is tuple and any(map(_holds_descriptor, item))
 
 
-def keys_of(items: Sequence[object], key: Callable[[object], Hashable] | None) -> list[Hashable | Exception]:
+def keys_of(items: Sequence[object], key: Callable[[object], Hashable] | None) -> list[Hashable | BaseException]:
     """Returns each item's identity, or the exception that says why the user's `key` could not give it."""
     if key is None:
         return [key_of(item) for item in items]
     return [_asked(key, item) for item in items]
 
 
-def _asked(key: Callable[[object], Hashable], item: object) -> Hashable | Exception:
+def _asked(key: Callable[[object], Hashable], item: object) -> Hashable | BaseException:
     try:
         return shielded(key(item))
-    except Exception as error:  # the user's function; the item it failed on fails with this
+    except BaseException as error:  # the user's function; the item it failed on fails with this
         return error

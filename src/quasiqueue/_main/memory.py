@@ -4,16 +4,16 @@ import psutil
 
 
 def private_memory(pid: int) -> int | None:
-    """Returns the bytes that belong to a process alone, not what a fork shares; None if it is gone."""
+    """Returns the bytes that belong to a process alone, not what a fork shares; None if that cannot be read."""
     try:
         return int(psutil.Process(pid).memory_full_info().uss)
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it is gone, or we are out of descriptors
         return None
 
 
 def resident_memory(pid: int) -> int | None:
-    """Returns the resident bytes of a process; None if it is gone."""
+    """Returns the resident bytes of a process; None if that cannot be read."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it is gone, or we are out of descriptors
         return None

@@ -63,24 +63,32 @@ class Shutdown:
             self._gone.set()
 
     async def run(self) -> None:
-        """Goes down the steps."""
-        await self._1_stop_asking()
-        self._2_tell_workers_to_finish()
-        await self._3_wait_for_workers()
-        await self._4_kill_workers()
-        self._5_release_the_rest()
-        await self._6_let_the_collector_finish()
-        await self._7_end_the_starter()
+        """Goes down the steps, all of them: if one fails, its error is raised once the last is done."""
+        errors: list[Exception] = []
+        for step in (
+            self._1_stop_asking,
+            self._2_tell_workers_to_finish,
+            self._3_wait_for_workers,
+            self._4_kill_workers,
+            self._5_release_the_rest,
+            self._6_let_the_collector_finish,
+            self._7_end_the_starter,
+        ):
+            try:
+                await step()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _1_stop_asking(self) -> None:
         """The writer is not asked again, and nothing is put any more."""
         self._intake.close()
         self._feeding.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):  # its error, if any, has been reported already
-            await self._feeding
+        await asyncio.wait({self._feeding})  # its error, if any, has been noted already
         self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
 
-    def _2_tell_workers_to_finish(self) -> None:
+    async def _2_tell_workers_to_finish(self) -> None:
         """Workers give back what they have not begun, finish what they run, end their contexts and leave.
 
         One whose context is still being made has nothing to finish: it is ended now.
@@ -115,7 +123,7 @@ class Shutdown:
             async with asyncio.timeout(LADDER_SECONDS):
                 await self._gone.wait()
 
-    def _5_release_the_rest(self) -> None:
+    async def _5_release_the_rest(self) -> None:
         """What the backlog, the retries and the ledgers still show is released."""
         for worker in list(self._supervisor.workers.values()):
             for holding in worker.ledger.take_from(1):

@@ -28,7 +28,7 @@ from ..events import (
 )
 from ..settings import Settings
 from . import policy
-from .deaths import DeathRecord, explain
+from .deaths import DeathRecord, explain, settle_running
 from .ledger import Autopsy, Holding
 from .limits import LAST_RUNG, Limits
 from .settler import Settler
@@ -210,9 +210,13 @@ class Supervisor:
         self._serial += 1
         serial = self._serial
         try:
-            descriptor = create_file(self._lanes)
-            board = Scoreboard(descriptor, self._lanes)
             ours, theirs = socket_pair()
+            try:
+                board = Scoreboard(create_file(self._lanes), self._lanes)
+            except OSError:
+                ours.close()
+                theirs.close()
+                raise
         except OSError as error:  # out of descriptors or memory: fewer workers for now
             self._refused(slot, str(error))
             return None
@@ -277,12 +281,9 @@ class Supervisor:
 
     def on_not_started(self, serial: int, reason: str) -> None:
         """The system refused a process."""
-        worker = self.workers.pop(serial, None)
-        if worker is None:
+        if serial not in self.workers:
             return
-        slot = self._forget(worker)
-        self._on_death(worker)
-        worker.close()
+        slot = self._withdraw(self.workers[serial])
         if slot is not None and not self.is_stopping:
             self._refused(slot, reason)
         self._on_change()
@@ -290,16 +291,26 @@ class Supervisor:
     def on_lost(self) -> None:
         """The template process is gone. Workers finish; their lines tell of their ends from now on."""
         self._is_starter_lost = True
-        for worker in list(self.workers.values()):
-            if not worker.line.is_open or worker.pid is None:
-                self.on_exited(worker.serial, Death(-signal.SIGKILL))
-        self._on_change()
         self._fail(
             WorkerStartError(
                 f"The template process of queue {self._queue!r} is gone (somebody killed it?), so no worker can be "
                 "started any more. What the workers were running has been finished; start the queue again."
             )
         )
+        for worker in list(self.workers.values()):
+            if worker.pid is None:
+                self._withdraw(worker)
+            elif not worker.line.is_open:
+                self.on_exited(worker.serial, Death(-signal.SIGKILL))
+        self._on_change()
+
+    def _withdraw(self, worker: Worker) -> Slot | None:
+        """Lets go of a worker that never came to be. Returns its slot if it had its place."""
+        del self.workers[worker.serial]
+        slot = self._forget(worker)
+        self._on_death(worker)
+        worker.close()
+        return slot
 
     def _on_closed(self, worker: Worker) -> None:
         """A line ended: its worker has died, and its end is about to be reported, or has lost its descriptor."""
@@ -365,7 +376,9 @@ class Supervisor:
     def _bury(self, worker: Worker, running: list[Holding], slot: Slot | None, error: ErrorInfo) -> None:
         items = tuple(item_text(holding.parcel.items[0]) for holding in running)
         self._publish(WorkerDied(self._queue, worker.slot, worker.pid or 0, error.message, items))
-        self._settle_running(worker, running, error)
+        settle_running(
+            worker, running, error, self._settler, is_stopping=self.is_stopping, now=self.now, wall=self._wall()
+        )
         if self.is_stopping:
             return
         self._tally.restarted += 1
@@ -376,20 +389,6 @@ class Supervisor:
                 self._fail(too_many)
         if slot is not None:
             slot.start_at = self.now + (0.0 if was_timed_out else self._deaths.pause())
-
-    def _settle_running(self, worker: Worker, running: list[Holding], error: ErrorInfo) -> None:
-        kill = worker.kill
-        wall = self._wall()
-        for holding in running:
-            seconds = self.now - worker.since.get(holding.first, self.now)
-            if kill is not None and holding.first in kill.timed_out:
-                self._settler.time_out(worker, holding.parcel, error, seconds, wall)
-            elif self.is_stopping:
-                self._settler.release(holding.parcel, error, worker)
-            elif kill is not None and kill.timed_out:
-                self._settler.bring_back(holding.parcel)
-            else:
-                self._settler.crash(worker, holding.parcel, error, seconds, wall)
 
     @property
     def has_urgent(self) -> bool:

@@ -5,6 +5,7 @@ cell of the scoreboard from before its reader is called until its record is writ
 """
 
 import asyncio
+import os
 import pickle
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -53,6 +54,7 @@ class AsyncLoop:
         self._seconds = 0.0
         self._report_timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._over = self._loop.create_future()
+        self._is_copy = False
         inbox.on_change = self.wake
         inbox.on_cancel = self.cancel
 
@@ -83,6 +85,10 @@ class AsyncLoop:
     def _fail_loop(self, error: BaseException) -> None:
         if not self._over.done():
             self._over.set_exception(error)
+
+    def disown(self) -> None:
+        """Called in a child that a reader has forked: should it come back from the reader, it ends there."""
+        self._is_copy = True
 
     def wake(self) -> None:
         """Says, from any thread, that the inbox has changed."""
@@ -143,6 +149,8 @@ class AsyncLoop:
         return kind, bytes(payload)
 
     def _settle(self, cell: int, ordinal: int, kind: RecordKind, payload: bytes, seconds: float) -> None:
+        if self._is_copy:
+            os._exit(1 if kind is not RecordKind.RESULT else 0)
         self._seconds += seconds
         reported = False
         if self._keep_results or kind is not RecordKind.RESULT:

@@ -103,17 +103,17 @@ class Worker:
         except BaseException as error:
             self._refuse_start(error)
         inbox = Inbox(self._channel, self._outbox)
-        inbox.start_watching()
-        self._be_ready()
+        loop = SyncLoop(
+            inbox,
+            self._outbox,
+            self._board,
+            reader=self._bound_reader(),
+            keep_results=self._spec.keep_results,
+            show=self._show,
+        )
+        self._open_for_work(inbox, loop)
         try:
-            SyncLoop(
-                inbox,
-                self._outbox,
-                self._board,
-                reader=self._bound_reader(),
-                keep_results=self._spec.keep_results,
-                show=self._show,
-            ).run()
+            loop.run()
         finally:
             self._show("leaving")
             try:
@@ -133,8 +133,7 @@ class Worker:
         loop = AsyncLoop(
             inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
         )
-        inbox.start_watching()
-        self._be_ready()
+        self._open_for_work(inbox, loop)
         try:
             await loop.run(self._channel.fileno())
         finally:
@@ -147,7 +146,10 @@ class Worker:
     def _bound_reader(self) -> Callable[[object], object]:
         return self._spec.reader.bind(self._context.value, self._spec.settings)
 
-    def _be_ready(self) -> None:
+    def _open_for_work(self, inbox: Inbox, loop: SyncLoop | AsyncLoop) -> None:
+        os.register_at_fork(after_in_child=inbox.disown)
+        os.register_at_fork(after_in_child=loop.disown)
+        inbox.start_watching()
         self._show("ready")
         self._outbox.send(Kind.READY, pack_values(time.perf_counter() - self._began))
 

@@ -141,6 +141,12 @@ class Inbox:
         self._current = items
         return enumerate(items, batch.first)
 
+    def disown(self) -> None:
+        """Called in a child that a reader has forked: it speaks on the line no more and has nothing left to run."""
+        self._channel.close()
+        self._waiting.clear()
+        list(self._current)
+
     def read_ready(self) -> None:
         """Reads once if there is something to read. Never waits."""
         if self._reading.acquire(blocking=False):

@@ -4,6 +4,7 @@
 its reader is called, and an item is reported exactly once.
 """
 
+import os
 import pickle
 import threading
 import time
@@ -52,6 +53,7 @@ class SyncLoop:
         self._recorded = 0
         self._mark = 0.0
         self._report_from = 0.0
+        self._is_copy = False
         inbox.on_recall = self.report_so_far
 
     def run(self) -> None:
@@ -76,6 +78,8 @@ class SyncLoop:
             last = self._run_each(numbered, batch)
         else:
             last = self._run_plain(numbered, batch)
+        if self._is_copy:
+            os._exit(0)
         now = time.perf_counter()
         with self._reporting:
             self._board.set_cursor(last)
@@ -84,6 +88,10 @@ class SyncLoop:
                 ran = last - self._first_unreported + 1
                 self._outbox.report([(self._first_unreported, last)], seconds=now - self._report_from, ran=ran)
         return now - began
+
+    def disown(self) -> None:
+        """Called in a child that a reader has forked: should it come back from the reader, it ends there."""
+        self._is_copy = True
 
     def report_so_far(self) -> None:
         """Reports what has finished before the item that runs now, which may run long. Called on the line thread."""
@@ -139,6 +147,8 @@ class SyncLoop:
         self._write(ordinal, kind, bytes(payload))
 
     def _write(self, ordinal: int, kind: RecordKind, payload: bytes) -> None:
+        if self._is_copy:
+            os._exit(1 if kind is not RecordKind.RESULT else 0)
         now = time.perf_counter()
         record = Record(ordinal, now - self._mark, kind, payload)
         self._mark = now
