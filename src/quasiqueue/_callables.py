@@ -381,7 +381,9 @@ def _named(argument: str, function: _Function) -> str:
 
 def _short(value: object) -> str:
     try:
-        text = reprlib.repr(value)
+        shortener = reprlib.Repr()
+        shortener.maxstring = shortener.maxother = 200
+        text = shortener.repr(value)
     except Exception:  # the value's own method
         text = "whose repr fails"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -20,7 +20,13 @@ from .._callables import WriterPlan
 from .._types import DONE, Done
 from ..errors import WriterError
 
-_ASYNC_BLOCK_SECONDS = 0.001
+_DRAW_SECONDS = 0.001
+"""Longest time that items which were drawn wait for more to be drawn with them."""
+
+_LOOK_EVERY = 16
+_SLOW_ITEM = 0.0002
+"""Seconds per item from which on an iterator counts as slow."""
+
 _CONTAINERS = (list, tuple, range, set, frozenset, deque)
 """Iterating over these runs nobody's code, so a block of them never waits."""
 
@@ -65,6 +71,7 @@ class Source:
         self._settings = settings
         self._items: Iterator[object] | AsyncIterator[object] | None = None
         self._gives_at_once = False
+        self._is_slow = False
         self._leftover: deque[object] = deque()
         self._inlet: deque[object] = deque()
         self._inlet_lock = threading.Lock()
@@ -109,10 +116,7 @@ class Source:
             if self._gives_at_once:
                 block = list(islice(items, most))
                 return self._judge(block, exhausted=len(block) < most)
-            most = 1 if at_once else most
-            self._inlet.extend(islice(items, most))
-            with self._inlet_lock:
-                exhausted = len(self._inlet) + self._harvested < most
+            exhausted = self._draw(items, 1 if at_once or self._is_slow else most)
         except BaseException as error:  # the user's code: the feeder decides what becomes of the run
             if isinstance(error, WriterError) and self._items is None:  # it gave nothing to draw from
                 raise
@@ -141,14 +145,33 @@ class Source:
             return self._broken(error)
         return self._judge(self._drain(), exhausted=exhausted)
 
+    def _draw(self, items: Iterator[object], most: int) -> bool:
+        """Draws into the inlet: not beyond "nothing now", and no longer than the user's code is quick to give.
+
+        Returns:
+            True if the iterator has come to its end.
+        """
+        began = time.monotonic()
+        count, ended = 0, True
+        for count, item in enumerate(islice(items, most), 1):
+            self._inlet.append(item)
+            if item is None or item is DONE or (not count % _LOOK_EVERY and time.monotonic() - began > _DRAW_SECONDS):
+                ended = False
+                break
+        # Items that come slowly are passed on one by one: while the next is waited for, this one would lie here.
+        self._is_slow = time.monotonic() - began > _SLOW_ITEM * count
+        return ended and count < most
+
     async def _draw_async(self, items: AsyncIterator[object], most: int) -> bool:
-        until = time.monotonic() + _ASYNC_BLOCK_SECONDS
+        """The same for an async iterator."""
+        until = time.monotonic() + _DRAW_SECONDS
         for _ in range(most):
             try:
-                self._inlet.append(await anext(items))
+                item = await anext(items)
             except StopAsyncIteration:
                 return True
-            if time.monotonic() >= until:
+            self._inlet.append(item)
+            if item is None or item is DONE or time.monotonic() >= until:
                 break
         return False
 

@@ -1,0 +1,1 @@
+"""Tests of single rooms: no process is started, no real time passes."""
