@@ -75,6 +75,7 @@ class QuasiQueue(Generic[ItemT]):
         self._subscribers: list[Callable[[Event], object]] = [Logbook(logging.getLogger("quasiqueue")).write]
         self._runtime = self._new_runtime()
         self._is_running = False
+        self._process = os.getpid()
 
     def _new_runtime(self) -> Runtime:
         return Runtime(self._name, self._plans, self._settings, self._subscribers)
@@ -114,6 +115,16 @@ class QuasiQueue(Generic[ItemT]):
         if self._runtime.has_ended:
             self._runtime = self._new_runtime()
         self._is_running = True
+        self._process = os.getpid()
+        return self._runtime
+
+    def _here(self, method: str) -> Runtime:
+        """Returns the runtime, if this is the process it runs in."""
+        if self._is_running and os.getpid() != self._process:
+            raise UsageError(
+                f"{method} was called in a worker, which has only a copy of queue {self._name!r}: return what the main "
+                "process needs to know, and have a collector call it there."
+            )
         return self._runtime
 
     def stop(self, force: bool = False) -> None:
@@ -124,7 +135,7 @@ class QuasiQueue(Generic[ItemT]):
         Args:
             force: kill the workers now, whatever they run.
         """
-        runtime = self._runtime
+        runtime = self._here("stop()")
         if self._is_running:
             runtime.call_soon(lambda: runtime.stop(force=force, reason="stop()"))
         else:
@@ -140,21 +151,25 @@ class QuasiQueue(Generic[ItemT]):
             QueueFull: no room within `queue_interaction_timeout`; nothing was accepted.
             QueueClosed: the run is stopping or over.
         """
-        if self._runtime.has_ended:
+        runtime = self._here("put()")
+        if runtime.has_ended:
             raise QueueClosed(f"The run of queue {self._name!r} is over: put items before or while it runs.")
-        return self._runtime.put(item)
+        return runtime.put(item)
 
     def wake(self) -> None:
         """Asks the writer now, instead of at the end of its sleep. From any thread."""
-        self._runtime.call_soon(self._runtime.wake)
+        runtime = self._here("wake()")
+        runtime.call_soon(runtime.wake)
 
     def pause(self) -> None:
         """Stops handing out items; what workers hold is finished. From any thread, while `main()` runs."""
-        self._runtime.call_soon(lambda: self._runtime.pause(value=True))
+        runtime = self._here("pause()")
+        runtime.call_soon(lambda: runtime.pause(value=True))
 
     def resume(self) -> None:
         """Goes on handing out items. From any thread."""
-        self._runtime.call_soon(lambda: self._runtime.pause(value=False))
+        runtime = self._here("resume()")
+        runtime.call_soon(lambda: runtime.pause(value=False))
 
     def scale(self, n: int) -> None:
         """Changes the number of workers while running; surplus ones finish what they hold. From any thread.
@@ -167,7 +182,7 @@ class QuasiQueue(Generic[ItemT]):
         """
         if n < 1:
             raise UsageError(f"scale({n}): at least one worker is needed; pause() stops handing out items.")
-        runtime = self._runtime
+        runtime = self._here("scale()")
         if self._is_running:
             runtime.call_soon(lambda: runtime.scale(n))
         else:
@@ -175,11 +190,12 @@ class QuasiQueue(Generic[ItemT]):
 
     def recycle(self) -> None:
         """Replaces every worker, one after the other, without losing capacity. From any thread."""
-        self._runtime.call_soon(lambda: self._runtime.recycle("recycle()"))
+        runtime = self._here("recycle()")
+        runtime.call_soon(lambda: runtime.recycle("recycle()"))
 
     def stats(self) -> Stats:
         """Returns counts, rates, sizes, and one entry per worker, as of now. From any thread."""
-        return self._runtime.stats()
+        return self._here("stats()").stats()
 
     def subscribe(self, fn: Callable[[Event], object]) -> None:
         """Has a function called with every event, in the main process, on the loop: it must not block.

@@ -1,4 +1,4 @@
-"""A kit for testing programs that use QuasiQueue: run a queue without processes, break workers on purpose, count outcomes.
+"""A kit for testing programs that use QuasiQueue: run a queue without processes, break workers on purpose.
 
 `run_inline` and `perform` run a queue's own writer, reader and context in this process, on a `VirtualClock`; `kill_on`,
 `hang_on` and `fail_on` wrap a reader for runs with real workers; an `OutcomeRecorder` is a collector that asserts that

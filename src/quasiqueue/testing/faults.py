@@ -1,4 +1,4 @@
-"""Readers that break on purpose, for runs with real workers: one is killed, hangs or fails at the items that a test names.
+"""Readers that break on purpose, for runs with real workers: one is killed, hangs or fails at items that a test names.
 
 A wrapper takes a reader and is given to the queue in its place; the queue sees the reader's own signature through it.
 It is written `reader=kill_on(reader, 13)`, not as a decorator: a spawned worker finds a reader by its name in its
@@ -7,9 +7,10 @@ created exclusively, so workers that die forget nothing and two never count the 
 """
 
 import asyncio
+import contextlib
 import functools
-import inspect
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -17,16 +18,16 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Concatenate, Protocol, TypeAlias, cast
+from typing import Concatenate, Protocol, TypeAlias, cast
 
-from .._callables import plan_reader
+# The queue's own eyes: a wrapper must look to it exactly as the reader does.
+from .._callables import _is_coroutine, _signature
 from .._main.texts import item_text
 from ..errors import UsageError
 from ..events import ItemT
 
 Reader: TypeAlias = Callable[Concatenate[ItemT, ...], object]
-_FOREVER = 3600.0
+_LONG = 3600.0
 
 
 class InjectedFault(Exception):  # noqa: N818 - the word for what it is
@@ -83,8 +84,13 @@ def fail_on(
 class Fault(Protocol):
     """What strikes."""
 
-    def strike(self, item: object, place: str) -> float | None:
-        """Does its worst. Returns None to go on with the reader, or seconds to wait before asking again."""
+    def strike(self, item: object, home: int) -> bool:
+        """Does its worst. Returns True if the reader shall hang now, False if it shall run.
+
+        Args:
+            item: the item.
+            home: number of the process that must not be hurt.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +99,21 @@ class Killing:
 
     signal: int
 
-    def strike(self, item: object, place: str) -> None:
+    def strike(self, item: object, home: int) -> bool:
         """Kills this process, if the signal does."""
-        _refuse_main(place, "kill_on would kill")
+        _refuse_at_home(home, "kill_on would kill")
         os.kill(os.getpid(), self.signal)
+        return False
 
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
     """Hangs."""
 
-    def strike(self, item: object, place: str) -> float:
-        """Says to wait for ever."""
-        _refuse_main(place, "hang_on would stop")
-        return _FOREVER
+    def strike(self, item: object, home: int) -> bool:
+        """Has the reader hang."""
+        _refuse_at_home(home, "hang_on would stop")
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ class Failing:
 
     error: BaseException | type[BaseException] | None
 
-    def strike(self, item: object, place: str) -> None:
+    def strike(self, item: object, home: int) -> bool:
         """Raises the error."""
         if self.error is None:
             raise InjectedFault(f"fail_on failed item {item_text(item)}")
@@ -123,11 +130,9 @@ class Failing:
         raise self.error.with_traceback(None) if isinstance(self.error, BaseException) else self.error
 
 
-def _refuse_main(place: str, what: str) -> None:
-    if place == str(os.getpid()):
-        raise UsageError(
-            f"{what} this process, which is no worker: use it with QuasiQueue.run(), not with run_inline() or perform()."
-        )
+def _refuse_at_home(home: int, what: str) -> None:
+    if os.getpid() == home:
+        raise UsageError(f"{what} this process, which is no worker: use it with run(), not with run_inline or perform.")
 
 
 class Times:
@@ -135,14 +140,15 @@ class Times:
 
     Args:
         most: how often.
-        folder: where it is counted; by default a new one, which goes with this object, or when this process ends.
+        folder: where it is counted; by default one that goes with this object, or when this process ends.
     """
 
     def __init__(self, most: int, folder: str | None = None) -> None:
         self._most = most
         self._is_spent = False
         if folder is None:
-            folder = tempfile.mkdtemp(prefix="quasiqueue-testing-")
+            # Made when it is needed: a spawned worker imports the program, and makes wrappers that nobody uses.
+            folder = os.path.join(tempfile.gettempdir(), f"quasiqueue-testing-{secrets.token_hex(8)}")
             weakref.finalize(self, _remove, folder, os.getpid())
         self._folder = folder
 
@@ -151,12 +157,13 @@ class Times:
 
     def claim(self) -> bool:
         """Counts one more. Returns False if that would be too many."""
-        for number in range(0 if self._is_spent else self._most):
-            try:
-                os.close(os.open(Path(self._folder, str(number)), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except FileExistsError:
-                continue
-            return True
+        if self._is_spent:
+            return False
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        for number in range(self._most):
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(os.path.join(self._folder, str(number)), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                return True
         self._is_spent = True
         return False
 
@@ -164,6 +171,13 @@ class Times:
 def _remove(folder: str, owner: int) -> None:
     if os.getpid() == owner:  # a forked worker has the same object, and may let go of it
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wrap(reader: Reader[ItemT], item: object, times: int | None, fault: Fault) -> Reader[ItemT]:
+    if times is not None and times < 1:
+        raise UsageError(f"times={times}: a fault strikes at least once; None stands for every time.")
+    kind = AsyncFaultyReader if _is_coroutine(reader) else FaultyReader
+    return kind(reader, item, None if times is None else Times(times), fault, os.getpid())
 
 
 class FaultyReader:
@@ -174,33 +188,32 @@ class FaultyReader:
         trigger: an item, or a function that tells whether an item is meant.
         times: how often it may strike; None: every time.
         fault: what strikes.
-        place: number of the process that made it, in which it must not strike.
+        home: number of the process that made it, which must not be hurt.
     """
 
     def __init__(
-        self, reader: Callable[..., object], trigger: object, times: Times | None, fault: Fault, place: str
+        self, reader: Callable[..., object], trigger: object, times: Times | None, fault: Fault, home: int
     ) -> None:
-        # So that error messages and titles name the reader, and an interactive session is still seen as such.
-        functools.update_wrapper(self, reader)
+        # Messages name the reader, not its wrapper; that it stands in an interactive session is seen, too.
+        functools.update_wrapper(self, reader, updated=())
+        if (signature := _signature(reader)) is not None:
+            self.__signature__ = signature
         self._reader = reader
-        self._given = (reader, trigger, times, fault, place)
-        self.__signature__ = _seen_signature(reader)
+        self._given = (reader, trigger, times, fault, home)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), self._given
 
-    def _strike(self, item: object) -> float | None:
-        _, trigger, times, fault, place = self._given
+    def _strike(self, item: object) -> bool:
+        _, trigger, times, fault, home = self._given
         is_meant = trigger(item) if callable(trigger) else bool(item == trigger)
-        if not is_meant or (times is not None and not times.claim()):
-            return None
-        return fault.strike(item, place)
+        return is_meant and (times is None or times.claim()) and fault.strike(item, home)
 
     def __call__(self, item: object, /, *arguments: object, **keywords: object) -> object:
         """Runs the reader, unless the fault prevents it."""
-        while (seconds := self._strike(item)) is not None:
+        if self._strike(item):
             while True:
-                time.sleep(seconds)
+                time.sleep(_LONG)
         return self._reader(item, *arguments, **keywords)
 
 
@@ -209,6 +222,6 @@ class AsyncFaultyReader(FaultyReader):
 
     async def __call__(self, item: object, /, *arguments: object, **keywords: object) -> object:
         """Runs the reader, unless the fault prevents it."""
-        if self._strike(item) is not None:
+        if self._strike(item):
             await asyncio.get_running_loop().create_future()
         return await cast(Awaitable[object], self._reader(item, *arguments, **keywords))

@@ -108,6 +108,8 @@ class OutcomeList(Generic[ItemT]):
 class OutcomeRecorder(OutcomeList[ItemT]):
     """A collector that keeps every outcome: `QuasiQueue(..., collector=recorder)`.
 
+    Where types are checked it is made with the type of the items, as in `OutcomeRecorder[int]()`.
+
     Args:
         then: a collector to pass the outcomes on to: a sync function that takes a list.
     """
