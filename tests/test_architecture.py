@@ -68,7 +68,9 @@ NEIGHBOURS = {
     "_main.policy": "",
     "_main.recent": "_main.parcel",
     "_main.settler": "_main.intake _main.ledger _main.parcel _main.policy _main.tally _main.texts _main.worker",
-    "_main.shutdown": "_main.dispatcher _main.feeder _main.intake _main.settler _main.starter _main.supervisor",
+    "_main.shutdown": (
+        "_main.dispatcher _main.feeder _main.intake _main.settler _main.starter _main.supervisor _main.worker"
+    ),
     "_main.signals": "",
     "_main.slot": "_main.policy _main.worker",
     "_main.source": "",

@@ -5,7 +5,7 @@ and `reader(item)` once per item in worker processes.
 """
 
 from ._queue import QuasiQueue, run_queues
-from ._types import DONE
+from ._types import DONE, Done
 from .errors import (
     CollectorError,
     CrashLoopError,
@@ -29,6 +29,7 @@ __all__ = [
     "DONE",
     "CollectorError",
     "CrashLoopError",
+    "Done",
     "ErrorInfo",
     "Event",
     "ExitCode",

@@ -51,10 +51,12 @@ class QuasiQueue(Generic[ItemT]):
     def __init__(
         self,
         name: str,
-        reader: Callable[Concatenate[ItemT, ...], object],
+        reader: Callable[[ItemT], object] | Callable[Concatenate[ItemT, ...], object],
         writer: "Writer[ItemT] | Iterable[ItemT] | AsyncIterable[ItemT]",
         context: Callable[..., object] | None = None,
-        collector: Callable[Concatenate[list[Outcome[ItemT]], ...], object] | None = None,
+        collector: Callable[[list[Outcome[ItemT]]], object]
+        | Callable[Concatenate[list[Outcome[ItemT]], ...], object]
+        | None = None,
         key: Callable[[ItemT], Hashable] | None = None,
         settings: Settings | None = None,
     ) -> None:

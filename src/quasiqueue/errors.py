@@ -4,6 +4,7 @@ All errors derive from `QuasiQueueError`. A message says what happened, the like
 imports anything of the project, so every room may raise any of them.
 """
 
+import math
 from enum import IntEnum
 
 
@@ -59,11 +60,19 @@ class Retry(QuasiQueueError):  # noqa: N818 - raised by readers as a request, no
 
     Args:
         delay: seconds to wait before the item runs again; 0 runs it as soon as a worker is free.
+
+    Raises:
+        UsageError: the delay is no number of seconds.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
         super().__init__(delay)
-        self.delay = delay
+        try:
+            self.delay = float(delay)
+        except (TypeError, ValueError):
+            self.delay = math.nan
+        if not math.isfinite(self.delay):
+            raise UsageError(f"Retry(delay={delay!r}): the delay must be a number of seconds.")
 
 
 class Reject(QuasiQueueError):  # noqa: N818 - raised by readers as a verdict, not an error

@@ -17,9 +17,13 @@ from .intake import Intake
 from .settler import Settler
 from .starter import Starter
 from .supervisor import Supervisor
+from .worker import Worker
 
 LADDER_SECONDS = 2.5
 """From the first rung (stacks) over TERM to KILL, and the end of what was killed."""
+
+CONTEXT_SECONDS = 1.0
+"""How long a context that is still being made as the run ends may take, before it is interrupted."""
 
 COLLECTOR_SECONDS = 1.5
 """The most that a collector gets, after all workers are gone, for what is left."""
@@ -52,6 +56,7 @@ class Shutdown:
         self._timeout = timeout
         self._forced = asyncio.Event()
         self._gone = asyncio.Event()
+        self._starting: list[Worker] = []
 
     def force(self) -> None:
         """Skips what is left of the patience: workers are killed now."""
@@ -89,23 +94,28 @@ class Shutdown:
         self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
 
     async def _2_tell_workers_to_finish(self) -> None:
-        """Workers give back what they have not begun, finish what they run, end their contexts and leave.
-
-        One whose context is still being made has nothing to finish: it is ended now.
-        """
-        for worker in self._supervisor.workers.values():
-            if worker.state is WorkerState.STARTING:
-                self._supervisor.abort(worker)
+        """Workers give back what they have not begun, finish what they run, end their contexts and leave."""
+        workers = self._supervisor.workers.values()
+        self._starting = [worker for worker in workers if worker.state is WorkerState.STARTING]
+        for worker in workers:
             worker.takes = False
             worker.state = WorkerState.LEAVING
             worker.line.send(Kind.STOP)
         self.tell_progress()
 
     async def _3_wait_for_workers(self) -> None:
-        """For as long as they may take, unless somebody loses patience."""
+        """For as long as they may take; contexts that nobody needs any more get less."""
+        patience = min(CONTEXT_SECONDS, self._timeout)
+        await self._wait(patience)
+        for worker in self._starting:
+            if worker.serial in self._supervisor.workers and not worker.was_ready:
+                self._supervisor.abort(worker)
+        await self._wait(self._timeout - patience)
+
+    async def _wait(self, seconds: float) -> None:
         gone = asyncio.ensure_future(self._gone.wait())
         forced = asyncio.ensure_future(self._forced.wait())
-        await asyncio.wait({gone, forced}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({gone, forced}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in (gone, forced):
             task.cancel()
 

@@ -77,8 +77,6 @@ class Source:
         self._inlet_lock = threading.Lock()
         self._harvested = 0
         self._is_over = False
-        if not plan.is_function:
-            self._open(plan.source)
 
     @property
     def needs_loop(self) -> bool:
@@ -103,10 +101,12 @@ class Source:
         Raises:
             WriterError: the writer gave something that holds no items.
         """
-        if self._leftover:
+        if self._leftover or self._is_over:
             return self._from_leftover(most)
         try:
-            if self._items is None:
+            if self._items is None and not self._plan.is_function:
+                self._open(self._plan.source)
+            elif self._items is None:
                 answer = self._plan.ask(desired, self._settings)
                 if (pulled := self._interpret(answer)) is not None:
                     return pulled
@@ -125,10 +125,12 @@ class Source:
 
     async def pull_async(self, desired: int, *, most: int) -> Pulled:
         """The same for async writers, on the loop; returns early rather than hold items back for long."""
-        if self._leftover:
+        if self._leftover or self._is_over:
             return self._from_leftover(most)
         try:
-            if self._items is None:
+            if self._items is None and not self._plan.is_function:
+                self._open(self._plan.source)
+            elif self._items is None:
                 answer: Any = self._plan.ask(desired, self._settings)
                 answer = await answer if inspect.isawaitable(answer) else answer
                 if (pulled := self._interpret(answer)) is not None:

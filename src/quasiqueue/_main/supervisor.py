@@ -336,7 +336,7 @@ class Supervisor:
                 self._on_frame(worker, frame)
 
     def _on_ready(self, worker: Worker, seconds: float) -> None:
-        worker.startup = self.now - worker.started_at
+        worker.was_ready = True
         self._startup = max(0.6 * self._startup, seconds + 0.01)
         if worker.state is WorkerState.STARTING:
             worker.state = WorkerState.READY

@@ -49,8 +49,9 @@ class ContextLife:
             return
         made: Any = self._plan.call(self._settings)
         if self._plan.is_generator:
+            value = await anext(made, None)
             self._generator = made
-            self._keep(await anext(made, None))
+            self._keep(value)
         else:
             self._keep(await made)
 
@@ -64,9 +65,11 @@ class ContextLife:
         self.value = value
 
     def end(self) -> None:
-        """Runs what comes after the `yield`. Raises what it raises."""
+        """Runs what comes after the `yield`, if it got that far. Raises what it raises."""
         generator, self._generator = self._generator, None
-        if generator is not None and next(cast(Generator[object, None, None], generator), _ENDED) is not _ENDED:
+        if not isinstance(generator, Generator) or inspect.getgeneratorstate(generator) != inspect.GEN_SUSPENDED:
+            return
+        if next(generator, _ENDED) is not _ENDED:
             raise UsageError("The context yielded twice: it must yield once, its end comes after that.")
 
     async def end_async(self) -> None:

@@ -96,23 +96,23 @@ class Worker:
 
     def _run_sync(self, runner: asyncio.Runner | None) -> None:
         try:
-            if runner is None:
-                self._context.begin()
-            else:
-                runner.run(self._context.begin_async())
-        except BaseException as error:
-            self._refuse_start(error)
-        inbox = Inbox(self._channel, self._outbox)
-        loop = SyncLoop(
-            inbox,
-            self._outbox,
-            self._board,
-            reader=self._bound_reader(),
-            keep_results=self._spec.keep_results,
-            show=self._show,
-        )
-        self._open_for_work(inbox, loop)
-        try:
+            try:
+                if runner is None:
+                    self._context.begin()
+                else:
+                    runner.run(self._context.begin_async())
+            except BaseException as error:
+                self._refuse_start(error)
+            inbox = Inbox(self._channel, self._outbox)
+            loop = SyncLoop(
+                inbox,
+                self._outbox,
+                self._board,
+                reader=self._bound_reader(),
+                keep_results=self._spec.keep_results,
+                show=self._show,
+            )
+            self._open_for_work(inbox, loop)
             loop.run()
         finally:
             self._show("leaving")
@@ -126,15 +126,15 @@ class Worker:
 
     async def _run_async(self) -> None:
         try:
-            await self._context.begin_async()
-        except BaseException as error:
-            self._refuse_start(error)
-        inbox = Inbox(self._channel, self._outbox)
-        loop = AsyncLoop(
-            inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
-        )
-        self._open_for_work(inbox, loop)
-        try:
+            try:
+                await self._context.begin_async()
+            except BaseException as error:
+                self._refuse_start(error)
+            inbox = Inbox(self._channel, self._outbox)
+            loop = AsyncLoop(
+                inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
+            )
+            self._open_for_work(inbox, loop)
             await loop.run(self._channel.fileno())
         finally:
             self._show("leaving")
