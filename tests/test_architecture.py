@@ -73,7 +73,7 @@ NEIGHBOURS = {
     ),
     "_main.signals": "",
     "_main.slot": "_main.policy _main.worker",
-    "_main.source": "",
+    "_main.source": "_main.threads",
     "_main.spawn": "_main.starter",
     "_main.starter": "",
     "_main.supervisor": (

@@ -22,7 +22,7 @@ from ..settings import Settings
 from . import policy
 from .settler import Finished
 from .texts import error_info
-from .threads import CallThread
+from .threads import CallThread, is_being_cancelled
 
 MAX_LIST = 1000
 """Most outcomes in one call."""
@@ -106,7 +106,9 @@ class Collector:
                 else:
                     outcomes = outcomes or await self._thread.call(lambda: self._unpickle(batch))
                     await self._thread.call(partial(self._call, list(outcomes)))
-            except Exception as error:  # the user's collector: it gets the same outcomes again
+            except BaseException as error:  # the user's collector: it gets the same outcomes again
+                if is_being_cancelled():
+                    raise
                 failures += 1
                 await self._back_off(error, failures)
             else:
@@ -118,14 +120,15 @@ class Collector:
             answer.close()
             raise TypeError("the collector returned a coroutine, so nothing ran: declare it with `async def`")
 
-    async def _back_off(self, error: Exception, failures: int) -> None:
+    async def _back_off(self, error: BaseException, failures: int) -> None:
+        told = error_info(error)
         if failures >= self._settings.writer_max_errors:
             raise CollectorError(
                 f"The collector of queue {self._queue!r} failed {failures} times in a row with the same outcomes. The "
-                f"last error was {type(error).__name__}: {error}. See to the cause, or raise writer_max_errors."
+                f"last error was {told.type}: {told.message}. See to the cause, or raise writer_max_errors."
             ) from error
         pause = policy.growing_pause(failures)
-        self._publish(CollectorFailed(self._queue, error_info(error), failures, pause))
+        self._publish(CollectorFailed(self._queue, told, failures, pause))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._closing.wait()

@@ -19,6 +19,7 @@ from typing import Any, cast
 from .._callables import WriterPlan
 from .._types import DONE, Done
 from ..errors import WriterError
+from .threads import is_being_cancelled
 
 _DRAW_SECONDS = 0.001
 """Longest time that items which were drawn wait for more to be drawn with them."""
@@ -141,7 +142,9 @@ class Source:
                 block = list(islice(cast(Iterator[object], self._items), most))
                 return self._judge(block, exhausted=len(block) < most)
             exhausted = await self._draw_async(self._items, most)
-        except Exception as error:  # the user's code: the feeder decides what becomes of the run
+        except BaseException as error:  # the user's code: the feeder decides what becomes of the run
+            if is_being_cancelled():
+                raise
             if isinstance(error, WriterError) and self._items is None:  # it gave nothing to draw from
                 raise
             return self._broken(error)

@@ -66,6 +66,12 @@ class CallThread:
             self._thread.join(timeout)
 
 
+def is_being_cancelled() -> bool:
+    """Tells whether the current task was asked to end: a CancelledError is then no failure of the user's code."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _succeed(future: "asyncio.Future[T]", value: T) -> None:
     if not future.done():
         future.set_result(value)

@@ -68,7 +68,8 @@ class Worker:
         self._spec = spec
         self._slot = slot
         self._board = Scoreboard(scoreboard, spec.lanes)
-        set_signals(self._board)
+        self._is_interruptible = False
+        set_signals(self._board, is_interruptible=lambda: self._is_interruptible)
         self._channel = Channel(line, blocking=True)
         self._outbox = Outbox(self._channel, self._board)
         self._context = ContextLife(spec.context, spec.settings)
@@ -79,8 +80,6 @@ class Worker:
     def run(self) -> None:
         """Runs until told to leave. Raises SystemExit as `run_worker` does."""
         try:
-            if self._board.may_terminate:  # before the handler was there
-                raise Terminated
             if self._spec.reader.is_async:
                 asyncio.run(self._run_async())
             elif self._context.is_async:
@@ -94,9 +93,16 @@ class Worker:
             die_with_group()
         self._outbox.send(Kind.LEFT)
 
+    def _allow_interrupt(self) -> None:
+        """From here on a TERM of the main process ends what runs. Raises Terminated if one has come already."""
+        self._is_interruptible = True
+        if self._board.may_terminate:
+            raise Terminated
+
     def _run_sync(self, runner: asyncio.Runner | None) -> None:
         try:
             try:
+                self._allow_interrupt()
                 if runner is None:
                     self._context.begin()
                 else:
@@ -127,6 +133,7 @@ class Worker:
     async def _run_async(self) -> None:
         try:
             try:
+                self._allow_interrupt()
                 await self._context.begin_async()
             except BaseException as error:
                 self._refuse_start(error)

@@ -8,6 +8,7 @@ import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from .._wire.scoreboard import Scoreboard
@@ -19,11 +20,16 @@ class Terminated(BaseException):
     """Raised in the reader when the main process ends this worker: its `finally` blocks run, then the worker leaves."""
 
 
-def set_signals(board: Scoreboard) -> None:
-    """Lets the main process' TERM through, and has stacks written down, on request and by fatal signals."""
+def set_signals(board: Scoreboard, *, is_interruptible: Callable[[], bool]) -> None:
+    """Lets the main process' TERM through, and has stacks written down, on request and by fatal signals.
+
+    Args:
+        board: where the main process says that a TERM is its own, and where stacks go.
+        is_interruptible: tells whether `Terminated` may be raised at this moment.
+    """
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        if board.may_terminate:
+        if board.may_terminate and is_interruptible():
             raise Terminated
 
     signal.signal(signal.SIGTERM, terminate)
