@@ -10,10 +10,8 @@ import random
 import signal
 from collections.abc import Callable
 
-from .._wire.channel import Channel, socket_pair
 from .._wire.frames import Frame
 from .._wire.messages import Kind, unpack_values
-from .._wire.scoreboard import Scoreboard, create_file
 from ..errors import QuasiQueueError, WorkerStartError
 from ..events import (
     ErrorInfo,
@@ -28,6 +26,7 @@ from ..events import (
 )
 from ..settings import Settings
 from . import policy
+from .births import Births
 from .deaths import DeathRecord, explain, settle_running
 from .ledger import Autopsy, Holding
 from .limits import LAST_RUNG, Limits
@@ -36,7 +35,7 @@ from .slot import Due, Slot
 from .starter import Death, Starter
 from .tally import Tally
 from .texts import item_text
-from .worker import Kill, Line, Worker
+from .worker import Kill, Worker
 
 LONGEST_TICK = 1.0
 LINE_SECONDS = 0.5
@@ -87,10 +86,7 @@ class Supervisor:
         chance: random.Random,
         wall: Callable[[], float],
     ) -> None:
-        self._settings = settings
         self._queue = queue
-        self._is_async = is_async
-        self._lanes = settings.concurrent_tasks_per_process if is_async else 1
         self._tally = tally
         self._settler = settler
         self._publish = publish
@@ -101,17 +97,23 @@ class Supervisor:
         self._items_left = items_left
         self._fail = fail
         self._on_change = on_change
-        self._chance = chance
         self._wall = wall
         self._last_tick = wall()
         self.now = 0.0
         """Patient seconds since the run began."""
         self.slots: list[Slot] = []
         self.workers = workers
-        self._serial = 0
+        self._births = Births(
+            settings,
+            queue=queue,
+            is_async=is_async,
+            publish=publish,
+            on_frame=self._route,
+            on_closed=self._on_closed,
+            chance=chance,
+        )
         self._startup = _FIRST_GUESS_OF_STARTUP
         self._deaths = DeathRecord(settings, queue=queue)
-        self._refusals = 0
         self.is_stopping = False
         """True once nothing is started or replaced any more."""
         self._is_starter_lost = False
@@ -207,37 +209,14 @@ class Supervisor:
     # Starting and replacing.
 
     def _start(self, slot: Slot) -> Worker | None:
-        self._serial += 1
-        serial = self._serial
         try:
-            ours, theirs = socket_pair()
-            try:
-                board = Scoreboard(create_file(self._lanes), self._lanes)
-            except OSError:
-                ours.close()
-                theirs.close()
-                raise
+            worker, theirs = self._births.make(slot, self.now)
         except OSError as error:  # out of descriptors or memory: fewer workers for now
             self._refused(slot, str(error))
             return None
-        worker = Worker(
-            serial=serial,
-            slot=slot.index,
-            line=Line(
-                Channel(ours, blocking=False),
-                on_frame=lambda frame: self._route(worker, frame),
-                on_closed=lambda: self._on_closed(worker),
-            ),
-            board=board,
-            lanes=self._lanes,
-            is_async=self._is_async,
-            max_jobs=self._settings.max_jobs_per_process,
-            due_at_jobs=policy.jobs_of_worker(self._settings.max_jobs_per_process, self._chance),
-            started_at=self.now,
-        )
-        self.workers[serial] = worker
-        self.starter.start_worker(serial, slot.index, theirs, board.descriptor)
-        return worker if serial in self.workers else None
+        self.workers[worker.serial] = worker
+        self.starter.start_worker(worker.serial, slot.index, theirs, worker.board.descriptor)
+        return worker if worker.serial in self.workers else None
 
     def _prepare_successor(self, slot: Slot) -> None:
         old = slot.worker
@@ -255,26 +234,15 @@ class Supervisor:
             worker.line.send(Kind.LEAVE)
 
     def _refused(self, slot: Slot, reason: str) -> None:
-        """Notes that the system refused a process."""
-        self._refusals += 1
-        pause = policy.growing_pause(self._refusals)
-        slot.start_at = self.now + pause
-        if not self.workers and self._refusals > self._settings.max_restarts:
-            self._fail(
-                WorkerStartError(
-                    f"No worker of queue {self._queue!r} can be started ({reason}). The system is out of processes, "
-                    "memory or descriptors: raise its limits, or lower num_processes."
-                )
-            )
-            return
-        text = f"A worker for slot {slot.index} could not be started ({reason}); {len(self.workers)} are left, next try"
-        self._publish(Notice(self._queue, f"{text} in {pause:.1f} s.", warning=True))
+        error = self._births.refused(slot, reason, alive=len(self.workers), now=self.now)
+        if error is not None:
+            self._fail(error)
 
     # What starters and workers report.
 
     def on_started(self, serial: int, pid: int) -> None:
         """A process was created."""
-        self._refusals = 0
+        self._births.succeeded()
         if (worker := self.workers.get(serial)) is not None:
             worker.pid = pid
             self._publish(WorkerStarted(self._queue, worker.slot, pid))
