@@ -3,10 +3,17 @@
 #
 # Another Python, in an environment of its own:  make test PYTHON=python3.13 VENV=.venv-3.13
 # Some tests only:                               make test ARGS="-k feeder"
+# The same chaos again, for a minute:            make chaos SECONDS=60 SEED=7
+# One workload only, or a quick look at all:     make bench ONLY=noop, make bench QUICK=1, make bench ROUNDS=9
 
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SECONDS ?= 20
+SEED ?=
+ONLY ?=
+QUICK ?=
+ROUNDS ?=
 
 RUN = "$(VENV)/bin/python"
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
@@ -15,7 +22,7 @@ ORIGIN = printf '%s\n' "$$(pwd -P)" "$(PYTHON)"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test chaos bench lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -25,6 +32,12 @@ demo: $(VENV)/.ready-demo  ## make 400 pictures, their thumbnails and a contact 
 
 test: $(VENV)/.ready-test  ## run the tests
 	@$(RUN) -m pytest $(ARGS)
+
+chaos: $(VENV)/.ready-library  ## kill, stop and starve workers under 100,000 items, SECONDS=60 for longer
+	@$(RUN) -W error chaos/chaos.py $(SECONDS) $(SEED)
+
+bench: $(VENV)/.ready-bench  ## measure against other libraries, 15 minutes; QUICK=1 for a look
+	@$(RUN) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: $(VENV)/.ready-lint  ## check style and formatting
 	@$(RUN) -m ruff check .
@@ -61,6 +74,12 @@ $(VENV)/.ready-venv:
 
 $(VENV)/.ready-library: pyproject.toml $(VENV)/.ready-venv
 	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.ready-bench: pyproject.toml $(VENV)/.ready-library
+	@$(PIP) --group bench
+	@# One needs a compiler where it has no wheel. Without it the results say "not installed".
+	@$(PIP) --group bench-native >/dev/null 2>&1 || echo "faster-fifo cannot be installed here: it is left out."
 	@touch $@
 
 $(VENV)/.ready-%: pyproject.toml $(VENV)/.ready-library
