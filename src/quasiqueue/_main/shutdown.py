@@ -108,7 +108,7 @@ class Shutdown:
         patience = min(CONTEXT_SECONDS, self._timeout)
         await self._wait(patience)
         for worker in self._starting:
-            if worker.serial in self._supervisor.workers and not worker.was_ready:
+            if worker.serial in self._supervisor.workers and worker.ready_after is None:
                 self._supervisor.abort(worker)
         await self._wait(self._timeout - patience)
 
@@ -135,7 +135,8 @@ class Shutdown:
 
     async def _5_release_the_rest(self) -> None:
         """What the backlog, the retries and the ledgers still show is released."""
-        for worker in list(self._supervisor.workers.values()):
+        while self._supervisor.workers:
+            _, worker = self._supervisor.workers.popitem()
             for holding in worker.ledger.take_from(1):
                 self._settler.release(holding.parcel)
             worker.close()

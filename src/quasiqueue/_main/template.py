@@ -123,10 +123,14 @@ class Template:
             case Kind.EXITED:
                 self._events.on_exited(serial, Death(*rest))
 
-    def _on_closed(self) -> None:
+    def _let_go_of_lines(self) -> None:
+        """Closes the ends that were sent and whose arrival nobody has told of."""
         for line in self._held.values():
             line.close()
         self._held.clear()
+
+    def _on_closed(self) -> None:
+        self._let_go_of_lines()
         if not self._is_stopping:
             self._is_lost = True
             self._reap()
@@ -146,6 +150,7 @@ class Template:
         if self._line is not None:
             self._line.send(Kind.STOP)  # another queue's template may hold a copy of our end, so closing is not enough
             self._line.close()
+        self._let_go_of_lines()
         until = time.monotonic() + _STOP_TIMEOUT
         while not self._reap():
             if time.monotonic() > until:
