@@ -10,7 +10,7 @@ import pytest
 from quasiqueue.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
 TABLE = re.compile(r"<!-- settings table -->\n(.*)<!-- end of settings table -->", re.DOTALL)
 EXAMPLE = re.compile(
     r"<!-- run, and its output compared -->\n```python\n(?P<program>.*?)```\n\n```text\n(?P<output>.*?)```", re.DOTALL

@@ -758,8 +758,7 @@ async def test_wake_ends_the_empty_sleep(ledger: Ledger) -> None:
 
     def writer(_: int) -> list[int]:
         calls.append(1)
-        given, rows[:] = rows[:], []
-        return given
+        return [rows.pop()] if rows else []
 
     calls: list[int] = []
     settings = quick("fork", empty_queue_sleep_time=1000)
@@ -768,10 +767,35 @@ async def test_wake_ends_the_empty_sleep(ledger: Ledger) -> None:
         await run.event(WorkerReady)
         await run.until(lambda: calls)
         rows.append(7)
-        await asyncio.sleep(0.02)  # long enough for the pause to have begun; a wake before it counts too
         queue.wake()
         await run.until(lambda: ledger.items("end") == [7])
         assert (await run.stopped()).done == 1
+
+
+async def test_wake_while_the_writer_is_asked_is_not_lost(ledger: Ledger) -> None:
+    """A writer that has looked already, and found nothing, is asked once more when it is woken before it returns."""
+    entered, leave = threading.Event(), threading.Event()
+    rows: list[int] = []
+
+    def writer(_: int) -> list[int]:
+        given = [rows.pop()] if rows else []
+        entered.set()
+        leave.wait()
+        return given
+
+    settings = quick("fork", empty_queue_sleep_time=1000)
+    queue = QuasiQueue("face", functools.partial(noting, ledger), writer, settings=settings)
+    try:
+        async with running(queue) as run:
+            await run.until(entered.is_set)
+            rows.append(7)
+            queue.wake()
+            await asyncio.sleep(0)  # the wake has been seen by the loop
+            leave.set()
+            await run.until(lambda: ledger.items("end") == [7])
+            assert (await run.stopped()).done == 1
+    finally:
+        leave.set()
 
 
 async def test_pause_hands_out_nothing_and_resume_goes_on(ledger: Ledger) -> None:

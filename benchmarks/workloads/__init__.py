@@ -1,0 +1,34 @@
+"""The workloads, by name, in the order of the targets that they serve."""
+
+from ..support import Workload
+from . import (
+    async_tasks,
+    busy,
+    defaults,
+    growth,
+    idle,
+    keys,
+    large,
+    latency,
+    mixed,
+    noop,
+    recycling,
+    soak,
+    startup,
+)
+
+WORKLOADS: dict[str, Workload] = {
+    "noop": noop.WORKLOAD,
+    "defaults": defaults.WORKLOAD,
+    "busy": busy.WORKLOAD,
+    "mixed": mixed.WORKLOAD,
+    "latency": latency.WORKLOAD,
+    "startup": startup.WORKLOAD,
+    "recycling": recycling.WORKLOAD,
+    "keys": keys.WORKLOAD,
+    "idle": idle.WORKLOAD,
+    "large": large.WORKLOAD,
+    "async": async_tasks.WORKLOAD,
+    "soak": soak.WORKLOAD,
+    "growth": growth.WORKLOAD,
+}
