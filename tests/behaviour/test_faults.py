@@ -1063,7 +1063,8 @@ async def test_fault_27_recycling_all_at_once_keeps_all_but_one_ready(ledger: Le
         summary = await run.stopped()
     assert min(samples) >= 3
     assert (summary.recycled, summary.restarted) == (4, 0)
-    assert ledger.check(range(summary.done)) == ALL_ONCE
+    ended = ledger.items("end")  # no order across workers: what was released may have a lower number
+    assert (len(ended), len(set(ended))) == (summary.done, summary.done)
 
 
 async def test_fault_28_recycling_waits_for_async_items_in_flight(ledger: Ledger, gate: Gate) -> None:
