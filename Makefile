@@ -22,7 +22,7 @@ ORIGIN = printf '%s\n' "$$(pwd -P)" "$(PYTHON)"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos bench lint types format clean
+.PHONY: help demo test chaos orphans soak bench lint types format clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -35,6 +35,12 @@ test: $(VENV)/.ready-test  ## run the tests
 
 chaos: $(VENV)/.ready-library  ## kill, stop and starve workers under 100,000 items, SECONDS=60 for longer
 	@$(RUN) -W error chaos/chaos.py $(SECONDS) $(SEED)
+
+orphans: $(VENV)/.ready-library  ## kill main processes at random moments and look for orphans, ROUNDS=200
+	@$(RUN) -W error chaos/orphans.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+soak: $(VENV)/.ready-library  ## ten million items with recycling: does anything grow?
+	@$(RUN) -W error chaos/soak.py
 
 bench: $(VENV)/.ready-bench  ## measure against other libraries, 15 minutes; QUICK=1 for a look
 	@$(RUN) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))

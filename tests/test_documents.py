@@ -10,7 +10,8 @@ import pytest
 from quasiqueue.settings import settings_table
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
+NAMES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = [ROOT / name for name in NAMES] + sorted((ROOT / "docs").glob("*.md"))
 TABLE = re.compile(r"<!-- settings table -->\n(.*)<!-- end of settings table -->", re.DOTALL)
 EXAMPLE = re.compile(
     r"<!-- run, and its output compared -->\n```python\n(?P<program>.*?)```\n\n```text\n(?P<output>.*?)```", re.DOTALL
@@ -30,7 +31,7 @@ def examples() -> list[object]:
 
 @pytest.mark.parametrize(("program", "output"), examples())
 def test_example_prints_what_its_document_shows(program: str, output: str, tmp_path: Path) -> None:
-    """An example with an output is a whole program; run as it stands, it prints exactly that; stderr has log lines at most."""
+    """An example is a whole program; run as it stands, it prints exactly that; stderr has log lines at most."""
     script = tmp_path / "example.py"
     script.write_text(program)
     command = [sys.executable, "-W", "error", str(script)]
