@@ -65,6 +65,9 @@ class Hooks(Protocol):
     def schedule_turn(self) -> None:
         """Has one turn run soon."""
 
+    def turn_now(self) -> None:
+        """Has a turn run as soon as the loop can; from any thread."""
+
     def fail(self, error: QuasiQueueError) -> None:
         """Ends the run with an error."""
 
@@ -165,6 +168,7 @@ def build_rooms(name: str, plans: Plans, settings: Settings, intake: Intake, hoo
         queue=name,
     )
     feeder.is_hungry = dispatcher.is_hungry
+    feeder.tell_items = hooks.turn_now
     starter = _make_starter(name, plans, settings, supervisor, hooks)
     supervisor.starter = starter
     return Rooms(tally, settler, dispatcher, supervisor, feeder, collector, starter, writer_thread, collector_thread)

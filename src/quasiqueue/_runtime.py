@@ -173,6 +173,10 @@ class Runtime:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
 
+    def turn_now(self) -> None:
+        """Has a turn run as soon as the loop can; from any thread."""
+        self.call_soon(self._turn)
+
     def _turn(self) -> None:
         self._turn_is_due = False
         if self.has_ended:
@@ -260,7 +264,7 @@ class Runtime:
     def put(self, item: object) -> bool:
         """See `QuasiQueue.put`. From any thread."""
         accepted = self._intake.put(item, timeout=self._settings.queue_interaction_timeout)
-        self.call_soon(self.schedule_turn)
+        self.turn_now()
         return accepted
 
     def stop(self, *, force: bool, reason: str) -> None:
@@ -272,6 +276,7 @@ class Runtime:
             self.publish(StopRequested(self._name, reason, force))
         self._stop_reason = self._stop_reason or reason
         self._force = self._force or force
+        self._rooms.dispatcher.is_stopping = True  # from this moment nothing more is handed out
         self._ending.set()
         if force and self._shutdown is not None:
             self._shutdown.force()

@@ -34,15 +34,15 @@ def test_estimate_goes_up_at_once_and_down_slowly(old: float | None, new: float,
     ("seconds", "backlog", "workers", "last", "expected"),
     [
         (None, 1000, 1, 1000, 1),  # nothing is known: try one
-        (1e-5, 10_000, 2, 1000, 200),  # two milliseconds of work
+        (1e-5, 10_000, 2, 1000, 400),  # four milliseconds of work
         (1e-5, 10_000, 2, 10, 80),  # at most eight times what was measured
         (1e-5, 100, 2, 1000, 25),  # half of a worker's fair share
         (1e-5, 101, 2, 1000, 26),
         (0.0, 10**6, 2, 10**6, 5000),  # never more than the cap
         (1e-9, 10**6, 2, 10**6, 5000),
         (5e-324, 10**6, 2, 10**6, 5000),  # as little as a clock can tell
-        (0.002, 10_000, 2, 1000, 1),
-        (0.0021, 10_000, 2, 1000, 1),  # slow items go one by one
+        (0.004, 10_000, 2, 1000, 1),
+        (0.0041, 10_000, 2, 1000, 1),  # slow items go one by one
         (60.0, 10_000, 2, 1000, 1),
         (1e-5, 1, 0, 1, 1),
         (1e-5, 0, 4, 8, 1),

@@ -84,6 +84,8 @@ class Feeder:
         self.is_waiting_for_room = False
         self.has_ended = False
         """True once the source has nothing more, ever."""
+        self.tell_items: Callable[[], None] = lambda: None
+        """Called in the writer's thread after items may have come in."""
         self.is_hungry: Callable[[], bool] = lambda: False
         """Tells whether a worker waits for an item; then the first one is not held back for a fuller block."""
 
@@ -139,6 +141,12 @@ class Feeder:
 
     def _ask_for_a_while(self) -> Pulled | None:
         """Turns in the writer's thread. Returns what an error came with."""
+        try:
+            return self._ask_turn_by_turn()
+        finally:
+            self.tell_items()  # sooner than by way of this thread's result, which takes the loop two rounds more
+
+    def _ask_turn_by_turn(self) -> Pulled | None:
         until = time.monotonic() + QUANTUM
         while self._intake.room() > 0 and not self._source.needs_loop:
             hungry = self.is_hungry()

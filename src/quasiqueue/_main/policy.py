@@ -7,7 +7,7 @@ floats.
 import math
 import random
 
-FRAME_SECONDS = 0.002
+FRAME_SECONDS = 0.004
 """Work that one batch should hold. Less, and messages cost more than the work; more, and items wait needlessly."""
 
 MAX_BATCH = 5000
