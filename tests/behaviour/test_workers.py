@@ -317,7 +317,7 @@ def test_worker_runs_at_most_max_jobs_per_process(ledger: Ledger, jobs: int) -> 
     assert len(counts) >= 100 // jobs
     assert ledger.check(range(100)) == ALL_ONCE
     assert (summary.done, summary.restarted, summary.retried) == (100, 0, 0)
-    assert summary.recycled >= len(counts) - 4  # the last ones left at the end of the run
+    assert 0 < summary.recycled <= len(counts)  # those that leave at the end of the run are not counted
 
 
 def test_spawned_worker_runs_at_most_max_jobs_per_process(ledger: Ledger) -> None:

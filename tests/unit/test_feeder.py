@@ -231,13 +231,13 @@ async def test_wake_while_the_writer_is_at_work_is_not_lost(kit: Callable[..., K
 
 
 async def test_hungry_workers_get_the_first_item_at_once(kit: Callable[..., Kit]) -> None:
-    """While somebody waits, a generator's turn ends with one item; while nobody does, the queue is filled."""
+    """While somebody waits, the loop is told after the first item of a generator; the turn goes on in blocks."""
+    told: list[int] = []
     own = kit(iter(range(1000)), max_queue_size=50)
     own.feeder.is_hungry = lambda: own.intake.backlog == 0
+    own.feeder.tell_items = lambda: told.append(own.intake.backlog)
     await own.turn()
-    assert own.intake.backlog == 1
-    await own.turn()
-    assert own.intake.backlog == 50
+    assert told == [1, 50]
 
 
 async def test_turn_in_the_thread_lasts_a_millisecond(kit: Callable[..., Kit]) -> None:

@@ -148,13 +148,17 @@ class Feeder:
 
     def _ask_turn_by_turn(self) -> Pulled | None:
         until = time.monotonic() + QUANTUM
+        # The first item for a worker that waits goes its way alone; what follows is drawn in blocks meanwhile.
+        at_once = self.is_hungry()
         while self._intake.room() > 0 and not self._source.needs_loop:
-            hungry = self.is_hungry()
-            pulled = self._source.pull(self._desired(), most=self._most(), at_once=hungry)
+            pulled = self._source.pull(self._desired(), most=self._most(), at_once=at_once)
             if pulled.error is not None:
                 return pulled
-            if self._absorb(pulled) is not Verdict.GO_ON or hungry or time.monotonic() >= until:
+            if self._absorb(pulled) is not Verdict.GO_ON or time.monotonic() >= until:
                 return None
+            if at_once:
+                self.tell_items()
+                at_once = False
         return None
 
     def _desired(self) -> int:
