@@ -1,7 +1,7 @@
 """Keeps the slots filled with healthy workers: starts, replaces, follows each to its end.
 
 It is told of starts, messages and ends, and looks at the clock once per tick. Time limits are measured in patient
-seconds: a tick that comes late (the machine slept, the main process was stopped) counts as one second at most, so
+seconds: a tick that comes late (the machine slept, the main process was stopped) counts as half a second at most, so
 nobody is killed for time that did not pass for them. Invariant: every process that was started is followed until its
 end has been reported, and its items are settled then.
 """
@@ -37,7 +37,7 @@ from .tally import Tally
 from .texts import item_text
 from .worker import Kill, Worker
 
-LONGEST_TICK = 1.0
+LONGEST_TICK = 0.5
 LINE_SECONDS = 0.5
 """Seconds between the end of a line and the report of its worker's end; longer, and the worker has lost its line."""
 
@@ -165,9 +165,12 @@ class Supervisor:
     def tick(self) -> None:
         """Looks at everything that depends on time."""
         now = self._wall()
-        self.now += min(max(now - self._last_tick, 0.0), LONGEST_TICK)
-        self._last_tick = now
+        gap, self._last_tick = max(now - self._last_tick, 0.0), now
+        self.now += min(gap, LONGEST_TICK)
         self.starter.poll()
+        if gap > LONGEST_TICK:  # what workers said meanwhile comes before any judgement of them
+            for worker in list(self.workers.values()):
+                worker.line.read()
         for worker in list(self.workers.values()):
             worker.look(self.now)
             self._limits.check(worker, self.now)
