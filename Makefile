@@ -42,7 +42,7 @@ orphans: $(VENV)/.ready-library  ## kill main processes at random moments and lo
 soak: $(VENV)/.ready-library  ## ten million items with recycling: does anything grow?
 	@$(RUN) -W error chaos/soak.py
 
-bench: $(VENV)/.ready-bench  ## measure against other libraries, 15 minutes; QUICK=1 for a look
+bench: $(VENV)/.ready-bench  ## measure against other libraries; QUICK=1 for a look of three minutes
 	@$(RUN) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: $(VENV)/.ready-lint  ## check style and formatting

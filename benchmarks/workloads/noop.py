@@ -1,9 +1,9 @@
 """No-op function, integers: how many items per second a system can move.
 
 Peers are measured warm: their processes exist and have run some items. QuasiQueue's whole run is measured, the start of
-its processes and their end included, and it drops duplicates, which no peer does. Chunks are the peers' best: of 1000,
-which is near the top for all of them, and of 10,000 for multiprocessing.Pool, the only one that still gains. The slower
-ones get fewer items, so that each measurement takes about a second.
+its processes and their end included, and it drops duplicates, which no peer does. The peers' chunks are set by hand:
+1000 items, for multiprocessing.Pool also 10,000; joblib and mpire choose for themselves as well. The slower ones get
+fewer items, so that each measurement takes about a second.
 """
 
 from collections.abc import Callable, Iterable
