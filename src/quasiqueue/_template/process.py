@@ -17,8 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import psutil
-
 from .._wire.channel import Channel, LineClosed
 from .._wire.child import ask_parent_death_signal, do_nothing, ignore_signals, lead_group, move_high
 from .._wire.frames import Frame
@@ -183,6 +181,8 @@ class Template:
         if hasattr(os, "waitid"):
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             return None if ended is None else ended.si_pid
+        import psutil
+
         return next((pid for pid in self._serials if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE), None)
 
     def _end_all(self) -> None:
