@@ -38,6 +38,7 @@ from .settings import Settings
 
 _SAMPLE_SECONDS = 0.25
 _STACK_SECONDS = 0.2
+_LOOK_SECONDS = 0.1
 _log = logging.getLogger("quasiqueue")
 
 
@@ -148,8 +149,12 @@ class Runtime:
         if self._rooms.collector is None or collecting is None:
             return
         self._rooms.collector.close()
-        done, _ = await asyncio.wait({collecting}, timeout=None if not self._stop_reason else seconds)
-        if not done:
+        until: float | None = None
+        while not collecting.done() and (until is None or time.monotonic() < until):
+            await asyncio.wait({collecting}, timeout=_LOOK_SECONDS)
+            if until is None and self._stop_reason:  # a run that is done waits as long as it takes, until it is stopped
+                until = time.monotonic() + seconds
+        if not collecting.done():
             collecting.cancel()
             text = f"The collector did not come to an end; {self._rooms.collector.left} outcomes were not given to it."
             self.publish(Notice(self._name, text, warning=True))

@@ -22,6 +22,9 @@ from .worker import Worker
 LADDER_SECONDS = 2.5
 """From the first rung (stacks) over TERM to KILL, and the end of what was killed."""
 
+WRITER_SECONDS = 0.5
+"""The most that an async writer gets to end when it is cancelled."""
+
 CONTEXT_SECONDS = 1.0
 """How long a context that is still being made as the run ends may take, before it is interrupted."""
 
@@ -90,7 +93,8 @@ class Shutdown:
         """The writer is not asked again, and nothing is put any more."""
         self._intake.close()
         self._feeding.cancel()
-        await asyncio.wait({self._feeding})  # its error, if any, has been noted already
+        # Its error, if any, has been noted already; an async writer that ignores its cancellation is left behind.
+        await asyncio.wait({self._feeding}, timeout=WRITER_SECONDS)
         self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
 
     async def _2_tell_workers_to_finish(self) -> None:
