@@ -1148,6 +1148,17 @@ async def test_fault_29_hanging_collector_does_not_hold_up_the_end(gate: Gate, k
     assert summary.done > 0
 
 
+async def test_fault_29_collector_that_hangs_after_the_last_item_yields_to_a_stop() -> None:
+    """A run that is done waits for its collector; a stop that comes then is bounded all the same."""
+    never = threading.Event()
+    queue = QuasiQueue("faults", abs, [1, 2], collector=lambda _outcomes: never.wait(), settings=quick("fork"))
+    async with running(queue) as run:
+        await run.until(lambda: queue.stats().done == 2 and not queue.stats().workers)
+        summary = await run.stopped()
+    never.set()
+    assert (summary.done, summary.released) == (2, 0)
+
+
 async def test_fault_29_failing_collector_ends_the_run_in_order(ledger: Ledger) -> None:
     """After `writer_max_errors` in a row: `CollectorError` with the cause, workers gone, every item counted."""
 
