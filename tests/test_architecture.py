@@ -53,7 +53,7 @@ NEIGHBOURS = {
     "_wire.spec": "_callables",
     "_main.__init__": "",
     "_main.backlog": "_main.parcel",
-    "_main.births": "_main.policy _main.slot _main.worker",
+    "_main.births": "_main.policy _main.slot _main.starter _main.worker",
     "_main.collector": "_main.policy _main.settler _main.texts _main.threads",
     "_main.deaths": "_main.ledger _main.policy _main.settler _main.starter _main.worker",
     "_main.dispatcher": "_main.intake _main.ledger _main.parcel _main.policy _main.settler _main.texts _main.worker",

@@ -62,6 +62,9 @@ class Hooks(Protocol):
     def publish(self, event: Event) -> None:
         """Gives an event to every subscriber."""
 
+    def turn(self) -> None:
+        """Runs one turn; on the loop."""
+
     def schedule_turn(self) -> None:
         """Has one turn run soon."""
 
@@ -155,6 +158,7 @@ def build_rooms(name: str, plans: Plans, settings: Settings, intake: Intake, hoo
         items_left=lambda: intake.backlog if feeder.has_ended else None,
         fail=hooks.fail,
         on_change=hooks.schedule_turn,
+        turn=hooks.turn,
         chance=chance,
         wall=time.monotonic,
     )

@@ -1,7 +1,7 @@
 """One run of a queue: builds the rooms, connects them, turns them, stops them in order.
 
 The only file that knows every room. `QuasiQueue` makes a runtime per run and passes calls on to it; signals, lines and
-timers wake it, and each wake ends in `_turn`. Invariant: all decisions happen on the loop's thread.
+timers wake it, and each wake ends in `turn`. Invariant: all decisions happen on the loop's thread.
 """
 
 import asyncio
@@ -176,13 +176,18 @@ class Runtime:
         """Has one turn run soon, however often it is asked for. On the loop only."""
         if not self._turn_is_due and self._loop is not None:
             self._turn_is_due = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn_if_due)
+
+    def _turn_if_due(self) -> None:
+        if self._turn_is_due:
+            self.turn()
 
     def turn_now(self) -> None:
         """Has a turn run as soon as the loop can; from any thread."""
-        self.call_soon(self._turn)
+        self.call_soon(self.turn)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Does all that can be done now: starts workers, hands out, lets the writer in, looks for the end."""
         self._turn_is_due = False
         if self.has_ended:
             return
@@ -217,21 +222,27 @@ class Runtime:
         if now >= self._sampled_at + _SAMPLE_SECONDS:
             self._sampled_at = now
             self._rooms.tally.sample(now)
-        self._turn()
+        self.turn()
 
     def _wind(self) -> None:
         """Sets the timer of the next tick, if it is not due soon enough already."""
         if self._loop is None or self.has_ended:
             return
         now = time.monotonic()
-        held = self._rooms.dispatcher.held_counts()
+        held = self._rooms.dispatcher.held
         interval = policy.tick_interval(
-            held_behind=held.behind > 0 or (self._rooms.feeder.is_asking and not self._intake.backlog),
+            held_behind=held.behind > 0,
+            someone_idle=held.someone_idle,
             has_running=held.items > 0,
             limit=self._settings.item_timeout if held.items else None,
             urgent=self._rooms.supervisor.has_urgent,
         )
-        due = [now + interval, self._rooms.settler.next_due(), self._intake.next_expiry()]
+        due = [
+            now + interval,
+            self._rooms.settler.next_due(),
+            self._intake.next_expiry(),
+            None if self._intake.backlog else self._rooms.feeder.next_harvest(now),
+        ]
         at = max(now, min(when for when in due if when is not None))
         if at < self._tick_at:
             if self._ticker is not None:
@@ -246,7 +257,6 @@ class Runtime:
             self._rooms.dispatcher.on_report(worker, unpack_report(frame.body), time.monotonic())
         elif frame.kind == Kind.RETURNED:
             self._rooms.dispatcher.on_returned(worker, unpack_ordinal(frame.body))
-        self.schedule_turn()
 
     def on_spoiled(self, outcome: Outcome[object]) -> None:
         """Counts an item anew that was done, and whose result then could not be unpickled. From any thread."""

@@ -34,15 +34,16 @@ def test_estimate_goes_up_at_once_and_down_slowly(old: float | None, new: float,
     ("seconds", "backlog", "workers", "last", "expected"),
     [
         (None, 1000, 1, 1000, 1),  # nothing is known: try one
-        (1e-5, 10_000, 2, 1000, 400),  # four milliseconds of work
+        (1e-5, 10_000, 2, 1000, 500),  # five milliseconds of work
         (1e-5, 10_000, 2, 10, 80),  # at most eight times what was measured
         (1e-5, 100, 2, 1000, 25),  # half of a worker's fair share
         (1e-5, 101, 2, 1000, 26),
         (0.0, 10**6, 2, 10**6, 5000),  # never more than the cap
         (1e-9, 10**6, 2, 10**6, 5000),
         (5e-324, 10**6, 2, 10**6, 5000),  # as little as a clock can tell
-        (0.004, 10_000, 2, 1000, 1),
-        (0.0041, 10_000, 2, 1000, 1),  # slow items go one by one
+        (0.0012, 10_000, 2, 1000, 4),  # rounded
+        (0.0034, 10_000, 2, 1000, 1),  # slow items go one by one
+        (0.011, 10_000, 2, 1000, 1),
         (60.0, 10_000, 2, 1000, 1),
         (1e-5, 1, 0, 1, 1),
         (1e-5, 0, 4, 8, 1),
@@ -61,7 +62,7 @@ def test_batch_size_is_always_possible(seconds: float | None, backlog: int, work
 
 @pytest.mark.parametrize(
     ("seconds", "age", "expected"),
-    [(None, 0.0, False), (0.019, 0.0, True), (0.02, 0.0, False), (0.001, 0.0099, True), (0.001, 0.01, False)],
+    [(None, 0.0, False), (0.019, 0.0, True), (0.02, 0.0, False), (0.001, 0.0049, True), (0.001, 0.005, False)],
 )
 def test_may_prefetch(seconds: float | None, age: float, expected: bool) -> None:
     """Only behind quick items, and only as long as the present one is quick too."""
@@ -77,10 +78,11 @@ def test_async_credit(lanes: int, held: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "idle", "expected"), [(0.0099, True, False), (0.01, True, True), (0.049, False, False), (0.05, False, True)]
+    ("age", "idle", "expected"),
+    [(0.0049, True, False), (0.005, True, True), (0.049, False, False), (0.05, False, True)],
 )
 def test_is_stuck(age: float, idle: bool, expected: bool) -> None:
-    """After 10 ms if somebody is idle, after 50 ms anyway."""
+    """After 5 ms if somebody is idle, after 50 ms anyway."""
     assert policy.is_stuck(age, someone_idle=idle) is expected
 
 
@@ -162,23 +164,34 @@ def test_is_crash_loop(deaths: int, most: int, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "running", "limit", "urgent", "expected"),
+    ("behind", "idle", "running", "limit", "urgent", "expected"),
     [
-        (False, False, None, False, 0.5),
-        (False, True, None, False, 0.1),
-        (True, True, None, False, 0.005),
-        (False, False, None, True, 0.02),
-        (True, True, None, True, 0.005),
-        (False, True, 0.5, False, 0.05),
-        (False, True, 0.001, False, 0.005),
-        (False, True, 60.0, False, 0.1),
-        (False, False, math.inf, False, 0.5),
+        (False, True, False, None, False, 0.5),
+        (False, True, True, None, False, 0.25),
+        (True, False, True, None, False, 0.025),
+        (True, True, True, None, False, 0.0025),
+        (False, True, False, None, True, 0.02),
+        (True, False, True, None, True, 0.02),
+        (False, False, True, 0.5, False, 0.05),
+        (False, False, True, 0.001, False, 0.005),
+        (False, False, True, 60.0, False, 0.25),
+        (False, True, False, math.inf, False, 0.5),
     ],
 )
-def test_tick_interval(behind: bool, running: bool, limit: float | None, urgent: bool, expected: float) -> None:
-    """As seldom as what goes on allows, never more often than every 5 ms."""
-    interval = policy.tick_interval(held_behind=behind, has_running=running, limit=limit, urgent=urgent)
+def test_tick_interval(
+    behind: bool, idle: bool, running: bool, limit: float | None, urgent: bool, expected: float
+) -> None:
+    """As seldom as what goes on allows; often only while an item waits that somebody could run."""
+    interval = policy.tick_interval(
+        held_behind=behind, someone_idle=idle, has_running=running, limit=limit, urgent=urgent
+    )
     assert interval == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("quiet", "expected"), [(0.0, 0.005), (0.1, 0.005), (1.0, 0.05), (2.0, 0.1), (1e6, 0.1)])
+def test_harvest_interval(quiet: float, expected: float) -> None:
+    """Every 5 ms at first, every 100 ms from two seconds on."""
+    assert policy.harvest_interval(quiet) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(

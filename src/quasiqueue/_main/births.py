@@ -4,8 +4,9 @@ The supervisor asks for a worker of a slot and hands the far end of its line to 
 fails leaves no descriptor behind.
 """
 
+import contextlib
+import os
 import random
-import socket
 from collections.abc import Callable
 
 from .._wire.channel import Channel, socket_pair
@@ -16,6 +17,7 @@ from ..events import Event, Notice
 from ..settings import Settings
 from . import policy
 from .slot import Slot
+from .starter import Ends
 from .worker import Line, Worker
 
 
@@ -29,6 +31,7 @@ class Births:
         publish: takes events.
         on_frame: gets every frame of every worker.
         on_closed: hears of every line that ends.
+        turn: called after a worker has said something.
         chance: for jitter.
     """
 
@@ -41,6 +44,7 @@ class Births:
         publish: Callable[[Event], None],
         on_frame: Callable[[Worker, Frame], None],
         on_closed: Callable[[Worker], None],
+        turn: Callable[[], None],
         chance: random.Random,
     ) -> None:
         self._settings = settings
@@ -50,11 +54,12 @@ class Births:
         self._publish = publish
         self._on_frame = on_frame
         self._on_closed = on_closed
+        self._turn = turn
         self._chance = chance
         self._serial = 0
         self._refusals = 0
 
-    def make(self, slot: Slot, now: float) -> tuple[Worker, socket.socket]:
+    def make(self, slot: Slot, now: float) -> tuple[Worker, Ends]:
         """Makes the main process' side of a worker.
 
         Args:
@@ -62,26 +67,31 @@ class Births:
             now: patient seconds.
 
         Returns:
-            The worker, and the end of its line that its process gets.
+            The worker, and what its process gets.
 
         Raises:
             OSError: the system is out of descriptors or memory.
         """
         ours, theirs = socket_pair()
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(ours.close)
+            on_failure.callback(theirs.close)
+            heard, bell = os.pipe()
+            on_failure.callback(os.close, heard)
+            on_failure.callback(os.close, bell)
             board = Scoreboard(create_file(self._lanes), self._lanes)
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
+            on_failure.pop_all()
+        os.set_blocking(bell, False)
         self._serial += 1
         worker = Worker(
             serial=self._serial,
             slot=slot.index,
             line=Line(
                 Channel(ours, blocking=False),
+                bell=bell,
                 on_frame=lambda frame: self._on_frame(worker, frame),
                 on_closed=lambda: self._on_closed(worker),
+                after_reading=self._turn,
             ),
             board=board,
             lanes=self._lanes,
@@ -90,7 +100,7 @@ class Births:
             due_at_jobs=policy.jobs_of_worker(self._settings.max_jobs_per_process, self._chance),
             started_at=now,
         )
-        return worker, theirs
+        return worker, Ends(theirs, heard, board.descriptor)
 
     def succeeded(self) -> None:
         """Says that the system has created a process."""

@@ -12,7 +12,7 @@ from .._wire.channel import MAX_DESCRIPTORS
 from .._wire.codec import Bytes, EncodedItem, encode_bulk, encode_item, pack_singles
 from .._wire.messages import Kind, Report, pack_batch, pack_ordinal
 from .._wire.scoreboard import read_records
-from ..events import ErrorInfo, WorkerState
+from ..events import ErrorInfo
 from . import policy
 from .intake import Intake
 from .ledger import Autopsy
@@ -27,10 +27,11 @@ MAX_FRAME_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Items in workers' hands: all of them, and those that wait behind others."""
+    """Items in workers' hands: all of them, and those that wait behind others; and whether a worker could take one."""
 
     items: int
     behind: int
+    someone_idle: bool
 
 
 class Dispatcher:
@@ -61,6 +62,8 @@ class Dispatcher:
         self._largest = 1
         self.seconds_per_item: float | None = None
         """Measured; None as long as nothing has run."""
+        self.held = Held(0, 0, someone_idle=False)
+        """As it was after the last turn."""
         self.is_paused = False
         self.is_stopping = False
 
@@ -77,9 +80,20 @@ class Dispatcher:
             # Those with least in hand first, so that nobody gets a second batch while another has none.
             for worker in sorted(able, key=lambda worker: len(worker.ledger)):
                 self._fill(worker, len(able))
-        self._intake.elsewhere = self._settler.delayed + sum(
-            max(0, len(worker.ledger) - worker.lanes) for worker in self._workers
-        )
+        self.held = self._survey()
+        self._intake.elsewhere = self._settler.delayed + self.held.behind
+
+    def _survey(self) -> Held:
+        items = behind = 0
+        someone_idle = False
+        for worker in self._workers:
+            holds = len(worker.ledger)
+            items += holds
+            if holds > worker.lanes:
+                behind += holds - worker.lanes
+            elif holds < worker.lanes:
+                someone_idle = someone_idle or worker.can_take
+        return Held(items, behind, someone_idle)
 
     def _fill(self, worker: Worker, able: int) -> None:
         while worker.can_take and (size := self._credit(worker, able)) > 0:
@@ -165,6 +179,7 @@ class Dispatcher:
 
     def on_report(self, worker: Worker, report: Report, now: float) -> None:
         """Settles what a worker has finished."""
+        worker.age = 0.0  # what it runs now, if anything, has just begun
         if report.ran:
             self.seconds_per_item = policy.estimate(self.seconds_per_item, report.seconds / report.ran)
             self._largest = max(report.ran, min(self._largest, policy.MAX_BATCH))
@@ -202,13 +217,10 @@ class Dispatcher:
 
     def recall(self) -> None:
         """Calls back items that wait behind a long one."""
-        workers = [worker for worker in self._workers if worker.state in (WorkerState.READY, WorkerState.LEAVING)]
-        someone_idle = not self._intake.backlog and any(
-            len(worker.ledger) < worker.lanes and worker.can_take for worker in workers
-        )
-        for worker in workers:
+        someone_idle = self.held.someone_idle and not self._intake.backlog
+        for worker in self._workers:
             behind = len(worker.ledger) - len(worker.since)
-            if behind <= 0 or worker.is_recalled or worker.kill is not None:
+            if behind <= 0 or not worker.may_be_recalled:
                 continue
             if self._is_async and not (someone_idle and len(worker.since) >= worker.lanes):
                 continue
@@ -228,13 +240,7 @@ class Dispatcher:
 
     def holds_nothing(self) -> bool:
         """True if no worker holds an item and none waits for a retry."""
-        return not self._settler.delayed and all(not len(worker.ledger) for worker in self._workers)
-
-    def held_counts(self) -> Held:
-        """Returns how many items workers hold, and how many of them wait behind others."""
-        workers = self._workers
-        items = sum(len(worker.ledger) for worker in workers)
-        return Held(items, sum(max(0, len(worker.ledger) - worker.lanes) for worker in workers))
+        return not self._settler.delayed and not self.held.items
 
     def held_parcels(self) -> Iterator[Parcel]:
         """Yields every parcel that has not ended and is not in the backlog."""

@@ -78,6 +78,7 @@ class Feeder:
         self._is_woken = False
         self._failures = 0
         self._accepted_by_call = 0
+        self._accepted_at = 0.0
         self._duplicates_in_row = 0
         self._asking_since: float | None = None
         self._slow_told = False
@@ -192,10 +193,13 @@ class Feeder:
 
     def _accept(self, items: list[object], now: float, types: set[type] | None = None) -> int:
         try:
-            return self._intake.accept(items, now, types=types)
+            accepted = self._intake.accept(items, now, types=types)
         except QueueClosed:  # the run is stopping; what the writer gave too late stays with it
             self.has_ended = True
             return 0
+        if accepted:
+            self._accepted_at = now
+        return accepted
 
     def _fail(self, error: BaseException, now: float) -> Verdict:
         self._failures += 1
@@ -222,6 +226,12 @@ class Feeder:
         if now - self._asking_since >= _SLOW_WRITER and not self._slow_told:
             self._slow_told = True
             self._publish(WriterSlow(self._queue, now - self._asking_since))
+
+    def next_harvest(self, now: float) -> float | None:
+        """Returns when to look for what a generator at work has drawn; the longer it has been quiet, the later."""
+        if self._asking_since is None:
+            return None
+        return now + policy.harvest_interval(now - max(self._asking_since, self._accepted_at))
 
     @property
     def is_asking(self) -> bool:

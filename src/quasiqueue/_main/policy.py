@@ -7,7 +7,7 @@ floats.
 import math
 import random
 
-FRAME_SECONDS = 0.004
+FRAME_SECONDS = 0.005
 """Work that one batch should hold. Less, and messages cost more than the work; more, and items wait needlessly."""
 
 MAX_BATCH = 5000
@@ -15,7 +15,7 @@ MAX_GROWTH = 8
 PREFETCH_BELOW = 0.02
 """Seconds per item up to which a worker gets a second batch while it runs one. Above, the way there costs under 1 %."""
 
-STUCK_AFTER = 0.01
+STUCK_AFTER = 0.005
 """Seconds after which an item counts as long: what was handed out behind it is called back if somebody is idle."""
 
 STUCK_ANYWAY = 0.05
@@ -48,7 +48,7 @@ def batch_size(seconds_per_item: float | None, *, backlog: int, workers: int, la
     """
     if seconds_per_item is None:
         return 1
-    by_time = MAX_BATCH if seconds_per_item <= 0 else int(min(MAX_BATCH, FRAME_SECONDS / seconds_per_item))
+    by_time = MAX_BATCH if seconds_per_item <= 0 else round(min(MAX_BATCH, FRAME_SECONDS / seconds_per_item))
     fair = math.ceil(backlog / (2 * max(workers, 1)))
     return max(1, min(by_time, MAX_BATCH, last * MAX_GROWTH, fair))
 
@@ -118,21 +118,31 @@ def is_crash_loop(deaths: int, max_restarts: int) -> bool:
     return deaths > max_restarts
 
 
-def tick_interval(*, held_behind: bool, has_running: bool, limit: float | None, urgent: bool) -> float:
+def tick_interval(
+    *, held_behind: bool, someone_idle: bool, has_running: bool, limit: float | None, urgent: bool
+) -> float:
     """Returns the seconds until the main process should look at the scoreboards again.
 
     Args:
         held_behind: some worker holds items that it has not begun.
+        someone_idle: some worker could take one of them now.
         has_running: some worker runs an item.
         limit: the shortest time limit that applies to what is going on; None if none does.
         urgent: something is being waited for: a start, a stop, a kill.
     """
-    interval = 0.005 if held_behind else 0.1 if has_running else 0.5
+    interval = 0.25 if has_running else 0.5
+    if held_behind:
+        interval = STUCK_AFTER / 2 if someone_idle else STUCK_ANYWAY / 2
     if urgent:
         interval = min(interval, 0.02)
     if limit is not None:
         interval = min(interval, max(0.005, limit / 10))
     return interval
+
+
+def harvest_interval(quiet: float) -> float:
+    """Returns the seconds until a generator that is at work should be looked at, given how long it has been quiet."""
+    return min(0.1, max(0.005, quiet / 20))
 
 
 def explain_exit(code: int, signal_name: str | None) -> str:

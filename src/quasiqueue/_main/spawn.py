@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 
 from .._wire.spec import WorkerSpec
-from .starter import Death, StarterEvents
+from .starter import Death, Ends, StarterEvents
 
-SpawnedMain = Callable[[WorkerSpec, int, socket.socket, int, int], None]
+SpawnedMain = Callable[[WorkerSpec, int, socket.socket, int, int, int], None]
 
 
 class Spawn:
@@ -67,11 +67,11 @@ class Spawn:
                 self._guard.stdin.write(line)
                 self._guard.stdin.flush()
 
-    def start_worker(self, serial: int, slot: int, line: socket.socket, scoreboard: int) -> None:
+    def start_worker(self, serial: int, slot: int, ends: Ends) -> None:
         """Starts a worker."""
         process = self._context.Process(
             target=self._child_main,
-            args=(self._spec, slot, line, _Descriptor(scoreboard), os.getpid()),
+            args=(self._spec, slot, ends.line, _Descriptor(ends.bell), _Descriptor(ends.scoreboard), os.getpid()),
             name=self._process_name(self._spec.queue, slot),
             daemon=False,
         )
@@ -81,7 +81,7 @@ class Spawn:
             self._events.on_not_started(serial, str(error))
             return
         finally:
-            line.close()
+            ends.close()
         self._processes[serial] = process
         self._tell_guard(f"+{process.pid}\n")
         self._events.on_started(serial, process.pid or 0)

@@ -4,9 +4,30 @@ Invariant: for each `start_worker` exactly one of `on_started` and `on_not_start
 exactly one `on_exited`, unless the starter itself is lost.
 """
 
+import os
 import socket
 from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What a new worker gets.
+
+    Attributes:
+        line: its end of its line.
+        bell: descriptor of its end of its bell.
+        scoreboard: descriptor of its scoreboard, which the main process keeps open too.
+    """
+
+    line: socket.socket
+    bell: int
+    scoreboard: int
+
+    def close(self) -> None:
+        """Closes what is the worker's alone: it has got its own, or will never be."""
+        self.line.close()
+        os.close(self.bell)
 
 
 class StarterEvents(Protocol):
@@ -31,8 +52,8 @@ class Starter(Protocol):
     def start(self) -> None:
         """Makes it ready to start workers."""
 
-    def start_worker(self, serial: int, slot: int, line: socket.socket, scoreboard: int) -> None:
-        """Starts a worker on its end of a line, which is closed here, and a scoreboard, which is not."""
+    def start_worker(self, serial: int, slot: int, ends: Ends) -> None:
+        """Starts a worker on its ends, and closes them once it has got them."""
 
     def signal(self, pid: int, number: int, *, whole_group: bool = False) -> None:
         """Sends a signal to a worker, or to it and all that it started; does nothing if it has ended."""

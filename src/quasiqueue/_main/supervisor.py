@@ -62,6 +62,7 @@ class Supervisor:
         items_left: gives how many items are still to be handed out; None while nobody knows.
         fail: ends the run with an error.
         on_change: called after anything here may have changed what is to be done.
+        turn: called after a worker has said something: does what is to be done.
         chance: for jitter.
         wall: gives monotonic seconds.
     """
@@ -83,6 +84,7 @@ class Supervisor:
         items_left: Callable[[], int | None],
         fail: Callable[[QuasiQueueError], None],
         on_change: Callable[[], None],
+        turn: Callable[[], None],
         chance: random.Random,
         wall: Callable[[], float],
     ) -> None:
@@ -110,6 +112,7 @@ class Supervisor:
             publish=publish,
             on_frame=self._route,
             on_closed=self._on_closed,
+            turn=turn,
             chance=chance,
         )
         self._startup = _FIRST_GUESS_OF_STARTUP
@@ -213,12 +216,12 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> Worker | None:
         try:
-            worker, theirs = self._births.make(slot, self.now)
+            worker, ends = self._births.make(slot, self.now)
         except OSError as error:  # out of descriptors or memory: fewer workers for now
             self._refused(slot, str(error))
             return None
         self.workers[worker.serial] = worker
-        self.starter.start_worker(worker.serial, slot.index, theirs, worker.board.descriptor)
+        self.starter.start_worker(worker.serial, slot.index, ends)
         return worker if worker.serial in self.workers else None
 
     def _prepare_successor(self, slot: Slot) -> None:

@@ -20,7 +20,7 @@ from .._wire.channel import Channel, socket_pair
 from .._wire.frames import Frame
 from .._wire.messages import Kind, pack_values, unpack_values
 from .._wire.spec import WorkerSpec
-from .starter import Death, StarterEvents
+from .starter import Death, Ends, StarterEvents
 from .worker import Line
 
 ChildMain = Callable[[socket.socket, WorkerSpec, int], None]
@@ -48,7 +48,7 @@ class Template:
         self._warn = warn
         self._line: Line | None = None
         self._pid = 0
-        self._held: dict[int, socket.socket] = {}
+        self._held: dict[int, Ends] = {}
         self._is_stopping = False
         self._is_lost = False
 
@@ -90,15 +90,17 @@ class Template:
                 "held in every worker. Start them after main() has begun, or set start_method='spawn'."
             )
 
-    def start_worker(self, serial: int, slot: int, line: socket.socket, scoreboard: int) -> None:
+    def start_worker(self, serial: int, slot: int, ends: Ends) -> None:
         """Asks for a worker."""
         # The template gets copies; ours must stay open until the frame has left.
         if self._line is None or self._is_lost:
-            line.close()
+            ends.close()
             self._events.on_not_started(serial, "the template process is gone")
             return
-        self._held[serial] = line
-        self._line.send(Kind.START, pack_values(serial, slot), descriptors=[line.fileno(), scoreboard])
+        self._held[serial] = ends
+        self._line.send(
+            Kind.START, pack_values(serial, slot), descriptors=[ends.line.fileno(), ends.bell, ends.scoreboard]
+        )
 
     def signal(self, pid: int, number: int, *, whole_group: bool = False) -> None:
         """Has the template send a signal: it alone knows whether the number is still that worker's."""
@@ -113,8 +115,8 @@ class Template:
 
     def _on_frame(self, frame: Frame) -> None:
         serial, *rest = unpack_values(frame.body)
-        if (line := self._held.pop(serial, None)) is not None:
-            line.close()
+        if (ends := self._held.pop(serial, None)) is not None:
+            ends.close()
         match frame.kind:
             case Kind.STARTED:
                 self._events.on_started(serial, rest[0])
@@ -123,14 +125,14 @@ class Template:
             case Kind.EXITED:
                 self._events.on_exited(serial, Death(*rest))
 
-    def _let_go_of_lines(self) -> None:
-        """Closes the ends that were sent and whose arrival nobody has told of."""
-        for line in self._held.values():
-            line.close()
+    def _let_go_of_ends(self) -> None:
+        """Closes those that were sent and whose arrival nobody has told of."""
+        for ends in self._held.values():
+            ends.close()
         self._held.clear()
 
     def _on_closed(self) -> None:
-        self._let_go_of_lines()
+        self._let_go_of_ends()
         if not self._is_stopping:
             self._is_lost = True
             self._reap()
@@ -150,7 +152,7 @@ class Template:
         if self._line is not None:
             self._line.send(Kind.STOP)  # another queue's template may hold a copy of our end, so closing is not enough
             self._line.close()
-        self._let_go_of_lines()
+        self._let_go_of_ends()
         until = time.monotonic() + _STOP_TIMEOUT
         while not self._reap():
             if time.monotonic() > until:

@@ -5,6 +5,8 @@ the loop. Invariant: once it is gone nothing is sent to it and its descriptors a
 """
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from .._wire.channel import Channel, LineClosed
 from .._wire.codec import Bytes
 from .._wire.frames import Frame
-from .._wire.messages import Kind
+from .._wire.messages import URGENT, Kind
 from .._wire.scoreboard import Scoreboard
 from ..events import WorkerState
 from .ledger import Ledger
@@ -25,16 +27,28 @@ class Line:
         channel: the end.
         on_frame: gets each frame as it comes.
         on_closed: called once when the other end is gone.
+        bell: descriptor of our end of the worker's bell, ours from now on; None where nobody listens.
+        after_reading: called by the loop's wake-up after its frames, or the end, have been told.
     """
 
-    def __init__(self, channel: Channel, *, on_frame: Callable[[Frame], None], on_closed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        on_frame: Callable[[Frame], None],
+        on_closed: Callable[[], None],
+        bell: int | None = None,
+        after_reading: Callable[[], None] = lambda: None,
+    ) -> None:
         self._channel = channel
         self._on_frame = on_frame
         self._on_closed = on_closed
+        self._bell = bell
+        self._after_reading = after_reading
         self._loop = asyncio.get_running_loop()
         self.is_open = True
         self._is_writing = False
-        self._loop.add_reader(channel.fileno(), self.read)
+        self._loop.add_reader(channel.fileno(), self._wake)
 
     @property
     def has_unsent(self) -> bool:
@@ -42,7 +56,7 @@ class Line:
         return self._channel.has_unsent
 
     def send(self, kind: Kind, parts: Sequence[Bytes] = (), *, descriptors: Sequence[int] = ()) -> None:
-        """Sends a message, now or as soon as the socket takes it. Does nothing once the line is closed."""
+        """Sends a message, now or as soon as the socket takes it; rings if it is urgent. Does nothing once closed."""
         if not self.is_open:
             return
         try:
@@ -52,6 +66,9 @@ class Line:
         if not sent and not self._is_writing:
             self._is_writing = True
             self._loop.add_writer(self._channel.fileno(), self._write)
+        if kind in URGENT and self._bell is not None:
+            with contextlib.suppress(OSError):  # the worker is gone
+                os.write(self._bell, b"!")
 
     def _write(self) -> None:
         try:
@@ -61,6 +78,10 @@ class Line:
         if done:
             self._is_writing = False
             self._loop.remove_writer(self._channel.fileno())
+
+    def _wake(self) -> None:
+        self.read()
+        self._after_reading()
 
     def read(self) -> bool:
         """Reads once. Returns True if something came."""
@@ -89,6 +110,9 @@ class Line:
             if self._is_writing:
                 self._loop.remove_writer(self._channel.fileno())
             self._channel.close()
+            if self._bell is not None:
+                os.close(self._bell)
+                self._bell = None
 
 
 @dataclass(slots=True)
@@ -193,6 +217,11 @@ class Worker:
             and self.jobs_left != 0
             and not self.line.has_unsent
         )
+
+    @property
+    def may_be_recalled(self) -> bool:
+        """True if it can be asked for what it has not begun."""
+        return self.state in (WorkerState.READY, WorkerState.LEAVING) and self.kill is None and not self.is_recalled
 
     def look(self, now: float) -> None:
         """Looks at the scoreboard: which items run, and since when."""

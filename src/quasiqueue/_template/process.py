@@ -24,7 +24,7 @@ from .._wire.messages import Kind, pack_values, unpack_values
 from .._wire.spec import WorkerSpec
 from .child import prepare_children, run_child
 
-RunWorker = Callable[[WorkerSpec, int, socket.socket, int], None]
+RunWorker = Callable[[WorkerSpec, int, socket.socket, int, int], None]
 
 
 def run_template(
@@ -126,7 +126,7 @@ class Template:
     def _start(self, serial: int, slot: int, descriptors: list[int]) -> None:
         began = time.perf_counter()
         try:
-            if len(descriptors) != 2:
+            if len(descriptors) != 3:
                 raise OSError("the template process is out of descriptors")
             descriptors = list(map(move_high, descriptors))
             pid = os.fork()
@@ -149,9 +149,9 @@ class Template:
         try:
             signal.set_wakeup_fd(-1)
             self._forget()
-            line, scoreboard = socket.socket(fileno=descriptors[0]), descriptors[1]
+            line, bell, scoreboard = socket.socket(fileno=descriptors[0]), *descriptors[1:]
             name = self._process_name(self._spec.queue, slot)
-            code = run_child(lambda: self._run_worker(self._spec, slot, line, scoreboard), name)
+            code = run_child(lambda: self._run_worker(self._spec, slot, line, bell, scoreboard), name)
         finally:
             os._exit(code)
 

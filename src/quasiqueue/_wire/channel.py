@@ -54,8 +54,6 @@ class Channel:
         self._reader = FrameReader()
         self._descriptors: deque[int] = deque()
         self._unsent: deque[tuple[list[Bytes], Sequence[int]]] = deque()
-        self.frames_read = 0
-        """Frames received so far; a child's watcher compares it to see whether its main thread still reads."""
 
     def fileno(self) -> int:
         """Returns the descriptor of the socket; -1 once closed."""
@@ -134,7 +132,6 @@ class Channel:
             kind, body, wanted = found
             mine = [self._descriptors.popleft() for _ in range(min(wanted, len(self._descriptors)))]
             frames.append(Frame(kind, body, mine))
-        self.frames_read += len(frames)
         return frames
 
     def _keep_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:

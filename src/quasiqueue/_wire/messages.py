@@ -40,6 +40,10 @@ class Kind(IntEnum):
     EXITED = 36
 
 
+URGENT = frozenset({Kind.RECALL, Kind.STOP, Kind.CANCEL})
+"""What a worker must hear of while it runs a reader: its bell is rung once for each of them."""
+
+
 class RecordKind(IntEnum):
     """What a journal record says of its item."""
 

@@ -35,22 +35,25 @@ from .sync_loop import SyncLoop
 START_FAILED_EXIT_CODE = 1
 
 
-def run_worker(spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int) -> None:
+def run_worker(spec: WorkerSpec, slot: int, line: socket.socket, bell: int, scoreboard: int) -> None:
     """Lives the life of one worker.
 
     Args:
         spec: what all workers of the queue have in common.
         slot: the place in the pool.
         line: the worker's end of its line.
+        bell: descriptor of the worker's end of its bell.
         scoreboard: descriptor of its scoreboard.
 
     Raises:
         SystemExit: with code 1 if the context failed, 143 if the main process ended the worker.
     """
-    Worker(spec, slot, line, scoreboard).run()
+    Worker(spec, slot, line, bell, scoreboard).run()
 
 
-def run_spawned_worker(spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int, main_pid: int) -> None:
+def run_spawned_worker(
+    spec: WorkerSpec, slot: int, line: socket.socket, bell: int, scoreboard: int, main_pid: int
+) -> None:
     """The same for a spawned worker, a child of the main process; it ends with it even while a reader holds the GIL."""
     ask_parent_death_signal(signal.SIGKILL)
     if os.getppid() != main_pid:  # it died before the line above
@@ -58,19 +61,20 @@ def run_spawned_worker(spec: WorkerSpec, slot: int, line: socket.socket, scorebo
     lead_group()
     ignore_signals()
     high_line = socket.socket(fileno=move_high(line.detach()))
-    run_worker(spec, slot, high_line, move_high(scoreboard))
+    run_worker(spec, slot, high_line, move_high(bell), move_high(scoreboard))
 
 
 class Worker:
     """One worker's parts. Arguments as in `run_worker`."""
 
-    def __init__(self, spec: WorkerSpec, slot: int, line: socket.socket, scoreboard: int) -> None:
+    def __init__(self, spec: WorkerSpec, slot: int, line: socket.socket, bell: int, scoreboard: int) -> None:
         self._spec = spec
         self._slot = slot
         self._board = Scoreboard(scoreboard, spec.lanes)
         self._is_interruptible = False
         set_signals(self._board, is_interruptible=lambda: self._is_interruptible)
         self._channel = Channel(line, blocking=True)
+        self._bell = bell
         self._outbox = Outbox(self._channel, self._board)
         self._context = ContextLife(spec.context, spec.settings)
         self._began = time.perf_counter()
@@ -109,7 +113,7 @@ class Worker:
                     runner.run(self._context.begin_async())
             except BaseException as error:
                 self._refuse_start(error)
-            inbox = Inbox(self._channel, self._outbox)
+            inbox = Inbox(self._channel, self._bell, self._outbox)
             loop = SyncLoop(
                 inbox,
                 self._outbox,
@@ -137,7 +141,7 @@ class Worker:
                 await self._context.begin_async()
             except BaseException as error:
                 self._refuse_start(error)
-            inbox = Inbox(self._channel, self._outbox)
+            inbox = Inbox(self._channel, self._bell, self._outbox)
             loop = AsyncLoop(
                 inbox, self._outbox, self._board, reader=self._bound_reader(), keep_results=self._spec.keep_results
             )

@@ -1,17 +1,17 @@
 """A worker's end of its line: what came in (`Inbox`), what goes out (`Outbox`), and the line thread.
 
-The main thread reads the line itself while it has nothing to do: that is the shortest way for an item. While it runs
-a reader, the line thread notices that something arrived and was not read, and takes over: recall, stop and the main
-process' end never wait for a reader. It sleeps in `poll` otherwise.
+The main thread reads the line itself whenever it has nothing to run: that is the shortest way for an item. What cannot
+wait for a reader to return (recall, stop, cancel) comes with one ring of the bell, a pipe, at which the line thread
+reads the line up to that message. It also sees the main process' end, and sleeps otherwise: batches do not wake it.
 
 Invariant: each received item is taken by exactly one of "run it" and "give it back". The items of a batch are iterated
 once; both takers draw from the same iterator, and a draw is one C call under the interpreter's lock.
 """
 
 import _thread
+import os
 import select
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -20,6 +20,7 @@ from .._wire.codec import Bytes, ItemBlob
 from .._wire.frames import Frame
 from .._wire.messages import (
     NOTHING_RETURNED,
+    URGENT,
     Batch,
     Kind,
     pack_ordinal,
@@ -29,9 +30,6 @@ from .._wire.messages import (
 )
 from .._wire.scoreboard import Record, Scoreboard, pack_record
 from .process import die_with_group
-
-GRACE = 0.005
-"""Seconds that the main thread gets to read what arrived before the line thread does."""
 
 _NO_ITEMS: Iterator[object] = iter(())
 
@@ -91,11 +89,14 @@ class Inbox:
 
     Args:
         channel: the line.
+        bell: descriptor on which a byte arrives for each urgent message.
         outbox: where returned items are announced.
     """
 
-    def __init__(self, channel: Channel, outbox: Outbox) -> None:
+    def __init__(self, channel: Channel, bell: int, outbox: Outbox) -> None:
         self._channel = channel
+        self._bell = bell
+        self._urgent_read = 0
         self._outbox = outbox
         self.on_change: Callable[[], None] = lambda: None
         """Called on the line thread after it has read something; the async loop wakes by it."""
@@ -159,6 +160,7 @@ class Inbox:
     def _read(self) -> None:
         for frame in self._channel.receive():
             self._handle(frame)
+            self._urgent_read += frame.kind in URGENT
 
     def _handle(self, frame: Frame) -> None:
         match frame.kind:
@@ -189,18 +191,25 @@ class Inbox:
         self._outbox.send(Kind.RETURNED, pack_ordinal(first))
 
     def _watch(self) -> None:
+        line, rung = self._channel.fileno(), 0
         poller = select.poll()
-        poller.register(self._channel.fileno(), select.POLLIN)
+        poller.register(line, 0)  # reports nothing but the end
+        poller.register(self._bell, select.POLLIN)
         try:
-            while True:
-                poller.poll()
-                before = self._channel.frames_read
-                time.sleep(GRACE)
-                if self._channel.frames_read == before:
-                    self.read_ready()
-                    self.on_change()
+            while all(descriptor != line for descriptor, _ in poller.poll()):
+                rung += len(os.read(self._bell, 4096))
+                self._read_urgent(rung)
+                self.on_change()
         except (LineClosed, OSError):
-            die_with_group()
+            pass
+        die_with_group()
+
+    def _read_urgent(self, rung: int) -> None:
+        """Reads until that many urgent messages have been read, by whichever thread."""
+        while self._urgent_read < rung:
+            with self._reading:
+                if self._urgent_read < rung:
+                    self._read()
 
 
 def _is_readable(channel: Channel) -> bool:
