@@ -9,7 +9,7 @@ from ..support import Figures, Scale, Stopwatch, Workload, all_done, one_millise
 
 def quasiqueue(scale: Scale, *, max_jobs: int | None) -> Figures:
     """Throughput of the whole run."""
-    count = scale.pick(8000, 2000, 50)
+    count = scale.pick(12_000, 2000, 50)
     queue = QuasiQueue("recycling", one_millisecond, range(count), settings=Settings(max_jobs_per_process=max_jobs))
     with Stopwatch() as watch:
         summary = queue.run()

@@ -17,12 +17,14 @@ class Generation:
     Attributes:
         accepted_at: when the last of them was accepted.
         keys: the keys.
+        shelf: the set in which they are looked up, until they expire.
         active: how many of their items have not ended.
         is_overdue: True once the window has passed while some were active: those are forgotten as they end.
     """
 
     accepted_at: float
     keys: list[Hashable] = field(default_factory=list)
+    shelf: set[Hashable] = field(default_factory=set)
     active: int = 0
     is_overdue: bool = False
 

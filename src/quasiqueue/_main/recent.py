@@ -2,7 +2,9 @@
 
 A key is remembered from when its item is accepted until the window has passed and the item has ended, whichever is
 later. Keys are kept in generations, each a fraction of the window long, that expire whole; so remembering and
-forgetting cost a few C calls per block, not per item. Invariant: the key of an active item is never forgotten.
+forgetting cost a few C calls per block, not per item. They lie on shelves, a set each: keys are put on the newest and
+expire from the oldest only, so no large set is ever rebuilt for what has left it, and its memory goes back whole.
+Invariant: the key of an active item is never forgotten.
 """
 
 from collections import deque
@@ -11,6 +13,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from .parcel import Generation
 
 GENERATIONS_PER_WINDOW = 64
+SHELVES_PER_WINDOW = 4
+"""More of them mean steadier memory, and more sets to look at for each key."""
+
 _MIN_LENGTH = 0.01
 
 
@@ -24,12 +29,15 @@ class Recent:
     def __init__(self, window: float) -> None:
         self._window = window
         self._length = max(window / GENERATIONS_PER_WINDOW, min(window, _MIN_LENGTH))
-        self._seen: set[Hashable] = set()
         self._generations: deque[Generation] = deque()
         self._opened_at = 0.0
+        self._shelves: deque[set[Hashable]] = deque()
+        self._shelf_opened_at = 0.0
+        self._overdue: set[Hashable] = set()
+        """Keys that are older than the window and whose items have not ended."""
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._overdue) + sum(map(len, self._shelves))
 
     @property
     def is_on(self) -> bool:
@@ -47,10 +55,9 @@ class Recent:
             Their generation; None, with nothing remembered, if there is a duplicate among them.
         """
         unique = set(keys)
-        if len(unique) != len(keys) or not self._seen.isdisjoint(unique):
+        if len(unique) != len(keys) or not all(seen.isdisjoint(unique) for seen in self._all_seen()):
             return None
-        self._seen |= unique
-        return self._open(keys, len(keys), now)
+        return self._remember(keys, unique, len(keys), now)
 
     def admit_each(self, keys: Iterable[Hashable], now: float) -> tuple[list[bool], Generation]:
         """Remembers those of a block that are no duplicates.
@@ -62,30 +69,39 @@ class Recent:
         Returns:
             For each key whether its item is accepted, and the generation of those that are.
         """
+        unique = set(keys)
+        known = {key for seen in self._all_seen() for key in seen & unique}
         accepted, fresh = [], []
         for key in keys:
-            is_new = key is None or key not in self._seen
+            is_new = key is None or key not in known
             accepted.append(is_new)
             if is_new and key is not None:
-                self._seen.add(key)
+                known.add(key)
                 fresh.append(key)
-        return accepted, self._open(fresh, sum(accepted), now)
+        return accepted, self._remember(fresh, fresh, sum(accepted), now)
 
-    def _open(self, keys: Iterable[Hashable], count: int, now: float) -> Generation:
+    def _all_seen(self) -> list[set[Hashable]]:
+        return [*self._shelves, self._overdue] if self._overdue else list(self._shelves)
+
+    def _remember(self, keys: Iterable[Hashable], unique: Iterable[Hashable], count: int, now: float) -> Generation:
         if not self._generations or now - self._opened_at >= self._length:
-            self._generations.append(Generation(now))
+            if not self._shelves or now - self._shelf_opened_at >= self._window / SHELVES_PER_WINDOW:
+                self._shelves.append(set())
+                self._shelf_opened_at = now
+            self._generations.append(Generation(now, shelf=self._shelves[-1]))
             self._opened_at = now
         generation = self._generations[-1]
         generation.accepted_at = now
         generation.keys.extend(keys)
         generation.active += count
+        generation.shelf.update(unique)
         return generation
 
     def end(self, generation: Generation, keys: Sequence[Hashable]) -> None:
         """Says that items with these keys of one generation have ended."""
         generation.active -= len(keys)
         if generation.is_overdue:
-            self._seen.difference_update(keys)
+            self._overdue.difference_update(keys)
 
     def next_expiry(self) -> float | None:
         """Returns when `expire` has something to do; None while nothing is remembered."""
@@ -100,9 +116,12 @@ class Recent:
         """
         while self._generations and now - self._generations[0].accepted_at >= self._window:
             generation = self._generations.popleft()
-            keep = set(active_keys(generation)) if generation.active else set()
-            self._seen.difference_update(key for key in generation.keys if key not in keep) if keep else (
-                self._seen.difference_update(generation.keys)
-            )
+            if generation.active:
+                self._overdue.update(active_keys(generation))
+            if self._generations and self._generations[0].shelf is generation.shelf:
+                generation.shelf.difference_update(generation.keys)
+            else:  # the last one on it
+                self._shelves.popleft()
             generation.is_overdue = True
             generation.keys = []
+            generation.shelf = set()
