@@ -20,7 +20,7 @@ async def sleep(_: object) -> None:
 
 
 def _count(scale: Scale) -> int:
-    return scale.pick(60_000, 20_000, 400)
+    return scale.pick(200_000, 20_000, 400)
 
 
 def _figures(count: int, seconds: float) -> Figures:

@@ -95,19 +95,24 @@ def key_of(item: object) -> Hashable:
         return None
     if type(item) in (str, bytes) and len(item) > _LONG_TEXT:  # type: ignore[arg-type]  # the two have a length
         data = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
-        return type(item), hashlib.blake2b(data, digest_size=16).digest()
+        return type(item), _digest(data)
     try:
         return shielded(item)
     except BaseException:  # the item's own method may raise anything; its pickle speaks for it then
-        return _digest(item)
+        return _pickle_digest(item)
 
 
-def _digest(item: object) -> Hashable:
+def _digest(data: bytes) -> bytes:
+    # Today's processors have instructions for SHA-256: it is twice as quick there as what was made to be quick without.
+    return hashlib.sha256(data, usedforsecurity=False).digest()[:16]
+
+
+def _pickle_digest(item: object) -> Hashable:
     try:
         data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
     except BaseException:  # it will fail by name when it is to be sent; until then it is nobody's duplicate
         return None
-    return "digest", hashlib.blake2b(data, digest_size=16).digest()
+    return "digest", _digest(data)
 
 
 def _holds_descriptor(item: object) -> bool:
