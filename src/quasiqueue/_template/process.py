@@ -64,8 +64,9 @@ def _be_template(main_pid: int) -> None:
     if os.getppid() != main_pid:  # it died before the line above
         os._exit(1)
     prepare_children()
-    gc.collect()
-    gc.freeze()  # what workers share with us is never written to by their garbage collector
+    # What workers share with us is never written to by their garbage collector. No collection before it: that one would
+    # write to every page of the program, which is to copy them all.
+    gc.freeze()
 
 
 class Template:
