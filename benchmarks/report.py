@@ -91,7 +91,7 @@ def row(target: Target, results: Results) -> list[str]:
     ours = figures(results, target.workload, target.system, target.figure, target.better)
     theirs = figures(results, target.workload, peer, target.figure, target.better)
     return [
-        str(target.number),
+        "-" if target.number is None else str(target.number),
         target.what,
         f"{number(ours and ours.median)} {target.unit}".rstrip(),
         number(ours and ours.best),

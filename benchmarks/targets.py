@@ -26,7 +26,7 @@ class Target:
     """One row.
 
     Attributes:
-        number: of the target.
+        number: of the target; None for what is wanted beside the twelve.
         what: what is measured, for the table.
         workload, figure: where the figure stands.
         unit: of the figure.
@@ -35,7 +35,7 @@ class Target:
         system: which of our own systems is judged.
     """
 
-    number: int
+    number: int | None
     what: str
     workload: str
     figure: str
@@ -220,6 +220,46 @@ TARGETS = (
         Goal(0.0),
         system="quasiqueue, bursts at full speed",
     ),
+    Target(
+        None,
+        "main process' memory beyond waiting items and remembered keys: no-op integers",
+        "memory",
+        "beyond_mib",
+        "MiB",
+        "less",
+        Goal(64.0),
+        system="quasiqueue",
+    ),
+    Target(
+        None,
+        "the same, all settings at their defaults",
+        "memory",
+        "beyond_mib",
+        "MiB",
+        "less",
+        Goal(64.0),
+        system="quasiqueue, defaults",
+    ),
+    Target(
+        None,
+        "the same, items of 1 MiB",
+        "memory",
+        "beyond_mib",
+        "MiB",
+        "less",
+        Goal(64.0),
+        system="quasiqueue, items of 1 MiB",
+    ),
+    Target(
+        None,
+        "the same, async reader",
+        "memory",
+        "beyond_mib",
+        "MiB",
+        "less",
+        Goal(64.0),
+        system="quasiqueue, async reader",
+    ),
 )
 
 SHOWN_PEERS = {
@@ -245,6 +285,8 @@ FIGURES = {
     "large": ("mib_per_second", "more"),
     "async": ("share_of_ideal", "more"),
     "soak": ("growth_mib", "less"),
+    "memory": ("beyond_mib", "less"),
+    "rooms": ("ns_per_item", "less"),
     "growth": ("items_per_second", "more"),
 }
 """For the tables of all systems: the main figure of each workload."""

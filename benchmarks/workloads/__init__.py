@@ -10,9 +10,11 @@ from . import (
     keys,
     large,
     latency,
+    memory,
     mixed,
     noop,
     recycling,
+    rooms,
     soak,
     startup,
 )
@@ -30,5 +32,7 @@ WORKLOADS: dict[str, Workload] = {
     "large": large.WORKLOAD,
     "async": async_tasks.WORKLOAD,
     "soak": soak.WORKLOAD,
+    "memory": memory.WORKLOAD,
+    "rooms": rooms.WORKLOAD,
     "growth": growth.WORKLOAD,
 }
