@@ -1,6 +1,7 @@
 """Writers: lazy, endless, slow, blocked, broken. Nothing that one gave is lost, and it is never asked too often."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import os
@@ -14,7 +15,7 @@ import pytest
 from quasiqueue import DONE, Event, QuasiQueue, RunSummary, UsageError, WriterError
 from quasiqueue.events import Notice, RunEnded, WorkerReady, WriterFailed
 
-from .support import ALL_ONCE, Gate, Ledger, Program, quick, running
+from .support import ALL_ONCE, LIMIT, Gate, Ledger, Program, quick, running
 
 
 def noting(ledger: Ledger, item: object) -> None:
@@ -180,6 +181,24 @@ async def test_async_writer_that_waits_is_cancelled_at_the_end(ledger: Ledger) -
         await run.until(lambda: queue.stats().done == 1)
         assert (await run.stopped()).done == 1
     assert told == ["finally"]
+
+
+async def test_async_writer_that_ignores_its_cancellation_is_left_behind(ledger: Ledger) -> None:
+    """The run ends without it: it was asked to end, and cannot be made to."""
+    let_go = asyncio.Event()
+
+    async def writer(_: int) -> object:
+        queue.stop()
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return DONE
+
+    queue = QuasiQueue("writers", functools.partial(noting, ledger), writer, settings=quick("fork"))
+    async with asyncio.timeout(LIMIT):
+        summary = await queue.main()
+    let_go.set()
+    assert (summary.done, summary.released) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
