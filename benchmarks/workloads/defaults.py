@@ -1,5 +1,6 @@
 """No-op function, integers, every setting at its default: a queue of 300, and a new process every 200 items."""
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count as count_up
@@ -9,7 +10,7 @@ from typing import Any
 from quasiqueue import DONE, QuasiQueue
 from quasiqueue._types import Done
 
-from ..support import Figures, Scale, Stopwatch, Workload, all_done, nothing
+from ..support import WORKERS, Figures, Scale, Stopwatch, Workload, all_done, nothing
 from .noop import raw
 
 
@@ -43,11 +44,28 @@ def _run(scale: Scale, writer_for: Callable[[int], Any]) -> Figures:
     return {"items_per_second": count / watch.seconds, "processes_replaced": summary.recycled}
 
 
+def forks(scale: Scale) -> Figures:
+    """No queue at all: two processes at a time, forked from this one, that call the function 200 times and end."""
+    count, share = scale.pick(100_000, 20_000, 800), 200
+    with Stopwatch() as watch:
+        for number in range(count // share):
+            if number >= WORKERS:
+                os.wait()
+            if os.fork() == 0:
+                for item in range(share):
+                    nothing(item)
+                os._exit(0)
+        for _ in range(WORKERS):
+            os.wait()
+    return {"items_per_second": count / watch.seconds}
+
+
 WORKLOAD = Workload(
     "no-op function, integers, all settings at their defaults; items per second",
     {
         "quasiqueue": quasiqueue,
         "quasiqueue, writer is a function": quasiqueue_function,
+        "a bare fork every 200 items, no queue": forks,
         "multiprocessing.Queue, raw": partial(raw, kind="Queue"),
     },
 )

@@ -34,16 +34,16 @@ def test_estimate_goes_up_at_once_and_down_slowly(old: float | None, new: float,
     ("seconds", "backlog", "workers", "last", "expected"),
     [
         (None, 1000, 1, 1000, 1),  # nothing is known: try one
-        (1e-5, 10_000, 2, 1000, 500),  # five milliseconds of work
+        (1e-5, 10_000, 2, 1000, 2000),  # twenty milliseconds of work
         (1e-5, 10_000, 2, 10, 80),  # at most eight times what was measured
         (1e-5, 100, 2, 1000, 25),  # half of a worker's fair share
         (1e-5, 101, 2, 1000, 26),
         (0.0, 10**6, 2, 10**6, 5000),  # never more than the cap
         (1e-9, 10**6, 2, 10**6, 5000),
         (5e-324, 10**6, 2, 10**6, 5000),  # as little as a clock can tell
-        (0.0012, 10_000, 2, 1000, 4),  # rounded
-        (0.0034, 10_000, 2, 1000, 1),  # slow items go one by one
-        (0.011, 10_000, 2, 1000, 1),
+        (0.0012, 10_000, 2, 1000, 17),  # rounded
+        (0.0134, 10_000, 2, 1000, 1),  # slow items go one by one
+        (0.05, 10_000, 2, 1000, 1),
         (60.0, 10_000, 2, 1000, 1),
         (1e-5, 1, 0, 1, 1),
         (1e-5, 0, 4, 8, 1),
@@ -62,7 +62,7 @@ def test_batch_size_is_always_possible(seconds: float | None, backlog: int, work
 
 @pytest.mark.parametrize(
     ("seconds", "age", "expected"),
-    [(None, 0.0, False), (0.019, 0.0, True), (0.02, 0.0, False), (0.001, 0.0049, True), (0.001, 0.005, False)],
+    [(None, 0.0, False), (0.019, 0.0, True), (0.02, 0.0, False), (0.001, 0.0029, True), (0.001, 0.003, False)],
 )
 def test_may_prefetch(seconds: float | None, age: float, expected: bool) -> None:
     """Only behind quick items, and only as long as the present one is quick too."""
@@ -79,11 +79,20 @@ def test_async_credit(lanes: int, held: int, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("age", "idle", "expected"),
-    [(0.0049, True, False), (0.005, True, True), (0.049, False, False), (0.05, False, True)],
+    [(0.0029, True, False), (0.003, True, True), (0.049, False, False), (0.05, False, True)],
 )
 def test_is_stuck(age: float, idle: bool, expected: bool) -> None:
-    """After 5 ms if somebody is idle, after 50 ms anyway."""
+    """After 3 ms if somebody is idle, after 50 ms anyway."""
     assert policy.is_stuck(age, someone_idle=idle) is expected
+
+
+@pytest.mark.parametrize(
+    ("waiting", "idle", "expected"),
+    [(0.0029, True, False), (0.003, True, True), (1.0, False, False)],
+)
+def test_is_stuck_behind_many(waiting: float, idle: bool, expected: bool) -> None:
+    """Much that waits behind quick items is called back too, but only for somebody who is idle."""
+    assert policy.is_stuck(0.0, waiting=waiting, someone_idle=idle) is expected
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_is_crash_loop(deaths: int, most: int, expected: bool) -> None:
         (False, True, False, None, False, 0.5),
         (False, True, True, None, False, 0.25),
         (True, False, True, None, False, 0.025),
-        (True, True, True, None, False, 0.0025),
+        (True, True, True, None, False, 0.001),
         (False, True, False, None, True, 0.02),
         (True, False, True, None, True, 0.02),
         (False, False, True, 0.5, False, 0.05),

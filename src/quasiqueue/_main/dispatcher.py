@@ -216,7 +216,7 @@ class Dispatcher:
         return found
 
     def recall(self) -> None:
-        """Calls back items that wait behind a long one."""
+        """Calls back items that wait behind a long one, or behind many while another worker is idle."""
         someone_idle = self.held.someone_idle and not self._intake.backlog
         for worker in self._workers:
             behind = len(worker.ledger) - len(worker.since)
@@ -224,7 +224,8 @@ class Dispatcher:
                 continue
             if self._is_async and not (someone_idle and len(worker.since) >= worker.lanes):
                 continue
-            if policy.is_stuck(worker.age, someone_idle=someone_idle):
+            waiting = 0.0 if self._is_async else behind * (self.seconds_per_item or 0.0)
+            if policy.is_stuck(worker.age, waiting=waiting, someone_idle=someone_idle):
                 worker.is_recalled = True
                 worker.line.send(Kind.RECALL)
 

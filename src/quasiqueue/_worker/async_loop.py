@@ -5,6 +5,7 @@ cell of the scoreboard from before its reader is called until its record is writ
 """
 
 import asyncio
+import contextlib
 import os
 import pickle
 import time
@@ -92,11 +93,15 @@ class AsyncLoop:
 
     def wake(self) -> None:
         """Says, from any thread, that the inbox has changed."""
-        self._loop.call_soon_threadsafe(self.fill)
+        self._call_soon(self.fill)
 
     def cancel(self, ordinal: int) -> None:
         """Says, from any thread, that an item's time is up."""
-        self._loop.call_soon_threadsafe(self._cancel, ordinal)
+        self._call_soon(self._cancel, ordinal)
+
+    def _call_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, because the worker is leaving
+            self._loop.call_soon_threadsafe(function, *arguments)
 
     def _cancel(self, ordinal: int) -> None:
         if (task := self._tasks.get(ordinal)) is not None:
