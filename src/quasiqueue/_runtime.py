@@ -91,6 +91,8 @@ class Runtime:
         Raises:
             QuasiQueueError: WriterError, CollectorError, CrashLoopError or WorkerStartError, after an orderly end.
         """
+        if not self._plans.writer.is_async:
+            self._rooms.writer_thread.start()  # before there are workers, which could be as many as the system allows
         feeding = asyncio.ensure_future(self._rooms.feeder.run())
         feeding.add_done_callback(self._on_feeding_done)
         collecting = None if self._rooms.collector is None else asyncio.ensure_future(self._rooms.collector.run())

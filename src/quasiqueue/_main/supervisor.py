@@ -247,13 +247,11 @@ class Supervisor:
     # What starters and workers report.
 
     def on_started(self, serial: int, pid: int) -> None:
-        """A process was created."""
+        """A process was created. Told twice, by the starter and by the worker itself: either may be the first."""
         self._births.succeeded()
-        if (worker := self.workers.get(serial)) is not None:
+        if (worker := self.workers.get(serial)) is not None and worker.pid is None:
             worker.pid = pid
             self._publish(WorkerStarted(self._queue, worker.slot, pid))
-            if worker.ready_after is not None:  # its own line was faster than the starter's
-                self._tell_ready(worker, pid, worker.ready_after)
 
     def on_not_started(self, serial: int, reason: str) -> None:
         """The system refused a process."""
@@ -311,18 +309,15 @@ class Supervisor:
             case _:
                 self._on_frame(worker, frame)
 
-    def _on_ready(self, worker: Worker, seconds: float) -> None:
+    def _on_ready(self, worker: Worker, pid: int, seconds: float) -> None:
+        self.on_started(worker.serial, pid)
         worker.ready_after = seconds
         self._startup = max(0.6 * self._startup, seconds + 0.01)
         if worker.state is WorkerState.STARTING:
             worker.state = WorkerState.READY
-        if worker.pid is not None:
-            self._tell_ready(worker, worker.pid, seconds)
-        self._on_change()
-
-    def _tell_ready(self, worker: Worker, pid: int, seconds: float) -> None:
         self._publish(WorkerReady(self._queue, worker.slot, pid, seconds))
         self._limits.warn_if_born_large(pid)
+        self._on_change()
 
     def on_exited(self, serial: int, death: Death) -> None:
         """A worker has ended: settles its items, and explains its death if it was one."""

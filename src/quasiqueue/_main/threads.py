@@ -26,14 +26,19 @@ class CallThread:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        """Starts the thread, if it does not run yet. Raises RuntimeError if the system refuses."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+
     async def call(self, function: Callable[[], T]) -> T:
         """Runs a function in the thread and waits for it. Returns what it returns; raises what it raises.
 
         If the waiting task is cancelled, the function goes on and its result is dropped.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+        self.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 

@@ -162,7 +162,7 @@ class Worker:
         os.register_at_fork(after_in_child=loop.disown)
         inbox.start_watching()
         self._show("ready")
-        self._outbox.send(Kind.READY, pack_values(time.perf_counter() - self._began))
+        self._outbox.send(Kind.READY, pack_values(os.getpid(), time.perf_counter() - self._began))
 
     def _refuse_start(self, error: BaseException) -> NoReturn:
         if isinstance(error, Terminated):
