@@ -38,7 +38,7 @@ from .texts import item_text
 from .worker import Kill, Worker
 
 LONGEST_TICK = 0.5
-LINE_SECONDS = 0.5
+LINE_SECONDS = 2.0
 """Seconds between the end of a line and the report of its worker's end; longer, and the worker has lost its line."""
 
 _FIRST_GUESS_OF_STARTUP = 0.05
