@@ -16,7 +16,8 @@ from multiprocessing.context import ForkProcess
 
 def prepare_children() -> None:
     """Makes this process one whose forks are multiprocessing children: nothing of the main process' is inherited."""
-    process._children = set()  # type: ignore[attr-defined]  # what multiprocessing's own children do first
+    # What multiprocessing's own children do first, with private parts of it that typeshed does not know.
+    process._children = set()  # type: ignore[attr-defined]
     process._current_process = ForkProcess()  # type: ignore[attr-defined]
     util._finalizer_registry.clear()  # type: ignore[attr-defined]
     util._run_after_forkers()  # type: ignore[attr-defined]
