@@ -340,6 +340,24 @@ def test_killed_main_process_leaves_no_process(program: START, reader: str, how:
     wait_until(lambda: not running.members(), 2)
 
 
+def test_killed_main_process_leaves_no_grandchild_of_a_slow_template(program: START) -> None:
+    """A reader starts a process before the template has grouped the new worker: it is in the worker's group anyway."""
+    slow = """
+    def set_group_late(pid, group):
+        if pid:
+            time.sleep(1)  # what is tested: a template that is held up
+        set_group(pid, group)
+
+
+    set_group, os.setpgid = os.setpgid, set_group_late
+    """
+    running = program(HEAD + GRANDCHILD + slow + RUN)
+    started(running)
+    running.signal(signal.SIGKILL)
+    assert running.process.wait() == -signal.SIGKILL
+    wait_until(lambda: not running.members(), 5)
+
+
 def template_of(program: Program) -> int:
     (template,) = psutil.Process(program.pid).children()
     return template.pid

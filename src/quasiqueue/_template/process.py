@@ -148,6 +148,7 @@ class Template:
         """Turns the child of a fork into a worker; never returns."""
         code = 1
         try:
+            lead_group()  # the template does the same: whichever comes first, nothing runs in the template's group
             signal.set_wakeup_fd(-1)
             self._forget()
             line, bell, scoreboard = socket.socket(fileno=descriptors[0]), *descriptors[1:]
