@@ -232,8 +232,7 @@ async def _run_all(queues: Sequence[QuasiQueue[Any]]) -> list[RunSummary]:
 
     handlers = SignalHandlers(on_signal)
     try:
-        for runtime in runtimes:  # all template processes before the first thread
-            runtime.prepare()
+        await _prepare_all(runtimes)
         handlers.install()
         tasks = [asyncio.ensure_future(runtime.run()) for runtime in runtimes]
         await _all_or_none(tasks, runtimes)
@@ -242,6 +241,21 @@ async def _run_all(queues: Sequence[QuasiQueue[Any]]) -> list[RunSummary]:
         handlers.restore()
         for queue in queues:
             queue._is_running = False
+
+
+async def _prepare_all(runtimes: Sequence[Runtime]) -> None:
+    """Starts what runs beside the loop, for all or for none."""
+    begun: list[Runtime] = []
+    try:
+        for runtime in runtimes:  # all template processes before the first thread
+            begun.append(runtime)
+            runtime.prepare()
+        for runtime in runtimes:
+            runtime.start_threads()
+    except BaseException:
+        for runtime in begun:
+            await runtime.abandon()
+        raise
 
 
 async def _all_or_none(tasks: Sequence["asyncio.Task[RunSummary]"], runtimes: Sequence[Runtime]) -> None:

@@ -33,7 +33,7 @@ from ._wire.frames import Frame
 from ._wire.spec import WorkerSpec
 from ._worker.entry import process_name, run_spawned_worker, run_worker
 from ._worker.process import set_title
-from .errors import QuasiQueueError
+from .errors import QuasiQueueError, WorkerStartError
 from .events import Event, Notice, Outcome
 from .settings import Settings
 
@@ -83,8 +83,15 @@ class Hooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """The rooms of one run."""
+    """The rooms of one run.
 
+    Attributes:
+        queue: the queue's name.
+        threads: for the user's blocking functions.
+        needed_threads: those of them that the run cannot do without; another starts with the first call that needs it.
+    """
+
+    queue: str
     tally: Tally
     settler: Settler
     dispatcher: Dispatcher
@@ -92,8 +99,38 @@ class Rooms:
     feeder: Feeder
     collector: Collector | None
     starter: Starter
-    writer_thread: CallThread
-    collector_thread: CallThread
+    threads: tuple[CallThread, ...]
+    needed_threads: tuple[CallThread, ...]
+
+    def start_starter(self) -> None:
+        """Starts what starts workers. Raises WorkerStartError if the system refuses."""
+        try:
+            self.starter.start()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def start_threads(self) -> None:
+        """Starts the needed threads: now, as the workers could become as many as the system allows.
+
+        Raises WorkerStartError if the system refuses.
+        """
+        try:
+            for thread in self.needed_threads:
+                thread.start()
+        except RuntimeError as error:
+            raise self._refused(error) from error
+
+    def stop_threads(self) -> None:
+        """Lets the threads end, and waits a moment for them."""
+        for thread in self.threads:
+            thread.stop()
+            thread.join(0.2)
+
+    def _refused(self, error: Exception) -> WorkerStartError:
+        return WorkerStartError(
+            f"Queue {self.queue!r} cannot be started ({error}). The system is out of processes, memory or descriptors: "
+            "raise its limits."
+        )
 
 
 def build_rooms(name: str, plans: Plans, settings: Settings, intake: Intake, hooks: Hooks) -> Rooms:
@@ -175,7 +212,21 @@ def build_rooms(name: str, plans: Plans, settings: Settings, intake: Intake, hoo
     feeder.tell_items = hooks.turn_now
     starter = _make_starter(name, plans, settings, supervisor, hooks)
     supervisor.starter = starter
-    return Rooms(tally, settler, dispatcher, supervisor, feeder, collector, starter, writer_thread, collector_thread)
+    needed_threads = [] if plans.writer.is_async else [writer_thread]
+    if plans.collector is not None and not plans.collector.is_async:
+        needed_threads.append(collector_thread)
+    return Rooms(
+        queue=name,
+        tally=tally,
+        settler=settler,
+        dispatcher=dispatcher,
+        supervisor=supervisor,
+        feeder=feeder,
+        collector=collector,
+        starter=starter,
+        threads=(writer_thread, collector_thread),
+        needed_threads=tuple(needed_threads),
+    )
 
 
 def _make_starter(name: str, plans: Plans, settings: Settings, events: StarterEvents, hooks: Hooks) -> Starter:

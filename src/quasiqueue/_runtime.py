@@ -78,21 +78,32 @@ class Runtime:
     # The run.
 
     def prepare(self) -> None:
-        """Builds the rooms and starts the template process. Call it on the loop, before any thread of ours runs."""
+        """Builds the rooms and starts the template process. Call it on the loop, before any thread of ours runs.
+
+        Raises WorkerStartError if the system refuses.
+        """
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         self._rooms = build_rooms(self._name, self._plans, self._settings, self._intake, self)
-        self._rooms.starter.start()
-        self.publish(RunStarted(self._name, self._wanted, start_method(self._settings)))
+        self._rooms.start_starter()
+
+    def start_threads(self) -> None:
+        """Starts the threads, after every queue's `prepare`. Raises WorkerStartError if the system refuses."""
+        self._rooms.start_threads()
+
+    async def abandon(self) -> None:
+        """Undoes `prepare` and `start_threads`, of which one has failed."""
+        self.has_ended = True
+        self._rooms.stop_threads()
+        await self._rooms.starter.stop()
 
     async def run(self) -> RunSummary:
-        """Runs until stopped or done, after `prepare`. Returns the summary.
+        """Runs until stopped or done, after `prepare` and `start_threads`. Returns the summary.
 
         Raises:
             QuasiQueueError: WriterError, CollectorError, CrashLoopError or WorkerStartError, after an orderly end.
         """
-        if not self._plans.writer.is_async:
-            self._rooms.writer_thread.start()  # before there are workers, which could be as many as the system allows
+        self.publish(RunStarted(self._name, self._wanted, start_method(self._settings)))
         feeding = asyncio.ensure_future(self._rooms.feeder.run())
         feeding.add_done_callback(self._on_feeding_done)
         collecting = None if self._rooms.collector is None else asyncio.ensure_future(self._rooms.collector.run())
@@ -143,9 +154,7 @@ class Runtime:
         if self._ticker is not None:
             self._ticker.cancel()
         self.has_ended = True
-        for thread in (self._rooms.writer_thread, self._rooms.collector_thread):
-            thread.stop()
-            thread.join(0.2)
+        self._rooms.stop_threads()
 
     async def _close_collector(self, collecting: "asyncio.Task[None] | None", seconds: float) -> None:
         if self._rooms.collector is None or collecting is None:

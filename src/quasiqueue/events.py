@@ -228,7 +228,7 @@ class WorkerReady(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLeft(Event):
-    """A worker ended as planned after `done` items."""
+    """A worker ended as planned after `done` items, or before any as the system refused it a thread (see `Notice`)."""
 
     slot: int
     pid: int

@@ -6,6 +6,7 @@ A test's name begins with its row's number. What readers did is read from a ledg
 import asyncio
 import contextlib
 import ctypes
+import errno
 import functools
 import itertools
 import logging
@@ -28,7 +29,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quasiqueue import CollectorError, Event, Outcome, QuasiQueue, RunSummary, UsageError, WorkerStartError, WriterError
+from quasiqueue import (
+    CollectorError,
+    Event,
+    Outcome,
+    QuasiQueue,
+    RunSummary,
+    UsageError,
+    WorkerStartError,
+    WriterError,
+    run_queues,
+)
 from quasiqueue.events import Notice, RunStarted, StacksDumped, StopRequested, WorkerDied, WorkerReady
 
 from .support import ALL_ONCE, Basket, Gate, Ledger, Program, Verdict, quick, running, wait_until
@@ -878,20 +889,102 @@ def test_fault_22_out_of_processes_means_fewer_workers(program: START, tmp_path:
     import setproctitle
 
     QuasiQueue("warm", reader, [0]).run()
-    resource.setrlimit(resource.RLIMIT_NPROC, (6, 6))  # main, its writer thread, template; the rest are workers
+    # Threads count: main and its writer's, the template, two for each worker.
+    resource.setrlimit(resource.RLIMIT_NPROC, (6, 6))
     os.setgroups([])
-    os.setgid(54321)
-    os.setuid(54321)  # nobody's number, so that nobody else's processes count
+    somebody = 1_000_000 + os.getpid()  # nobody else's number, whose processes would count
+    os.setgid(somebody)
+    os.setuid(somebody)
     queue = QuasiQueue("limited", reader, range(1, 200), settings=Settings(num_processes=20))
     queue.subscribe(tell)
     summary = queue.run()
-    print("summary", summary.done, summary.failed, summary.crashed)
+    print("summary", summary.done, summary.failed, summary.crashed, summary.restarted)
     """
     )
     assert "could not be started" in started.line("warning")
-    assert started.line("summary") == "199 0 0"
+    assert started.line("summary") == "199 0 0 0"
     assert started.ended() == 0
+    assert "Traceback" not in started.stderr
     assert Ledger(tmp_path / "program0" / "ledger").check(range(200)) == ALL_ONCE
+
+
+REFUSED_THREADS = """
+    import _thread
+
+    def refuse(*arguments):
+        if os.getpid() != main:
+            with open(os.path.join(os.environ["FOLDER"], "refused"), "a+b", buffering=0) as file:
+                file.write(b".")
+                file.seek(0)
+                if len(file.read()) <= int(os.environ["TIMES"]):
+                    raise RuntimeError("can't start new thread")
+        return real(*arguments)
+
+
+    main, real = os.getpid(), _thread.start_new_thread
+    _thread.start_new_thread = refuse
+    queue = QuasiQueue("limited", reader, range(50), settings=Settings(num_processes=3, max_restarts=2))
+    queue.subscribe(tell)
+    try:
+        summary = queue.run()
+        print("summary", summary.done, summary.failed, summary.crashed, summary.restarted)
+    except WorkerStartError as error:
+        print("error", error)
+"""
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_fault_22_worker_that_is_refused_its_thread_is_tried_again(program: START, tmp_path: Path, times: int) -> None:
+    """A worker that cannot have a thread counts as one that could not be started, be it all of them at once."""
+    started = program(LIMITED + REFUSED_THREADS, TIMES=str(times))
+    assert "could not be started (can't start new thread)" in started.line("warning")
+    assert started.line("summary") == "50 0 0 0"
+    assert (started.ended(), "Traceback" in started.stderr) == (0, False)
+    assert Ledger(tmp_path / "program0" / "ledger").check(range(50)) == ALL_ONCE
+
+
+def test_fault_22_without_any_thread_the_run_ends(program: START) -> None:
+    """Where no worker can ever have its thread, the run ends with an error that says so."""
+    started = program(LIMITED + REFUSED_THREADS, TIMES="1000")
+    assert "No worker of queue 'limited' can be started (can't start new thread)" in started.line("error")
+    assert started.ended() == 0
+
+
+@pytest.mark.parametrize("refused", ["first", "second"])
+def test_fault_22_queue_that_cannot_begin_leaves_nothing(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """Where the template of one queue is refused, no queue runs, and the other's template goes."""
+    forks = itertools.count()
+    real = os.fork
+
+    def fork() -> int:
+        if next(forks) == ["first", "second"].index(refused):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    queues = [QuasiQueue(name, print, [1], settings=quick("fork")) for name in ("first", "second")]
+    with pytest.raises(WorkerStartError, match=f"Queue '{refused}' cannot be started .*temporarily unavailable"):
+        run_queues(*queues)
+    monkeypatch.setattr(os, "fork", real)
+    assert [summary.done for summary in run_queues(*queues)] == [1, 1]
+
+
+@pytest.mark.parametrize("word", ["writer", "collector"])
+def test_fault_22_queue_without_its_thread_cannot_begin(
+    start_method: str, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """Where the main process cannot have a thread that it needs, the run ends before it begins."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == f"quasiqueue-{word}":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    queue = QuasiQueue("narrow", print, [1], collector=lambda outcomes: None, settings=quick(start_method))
+    with pytest.raises(WorkerStartError, match=r"Queue 'narrow' cannot be started .can't start new thread"):
+        queue.run()
 
 
 # ---- 23: full devices

@@ -58,6 +58,7 @@ class Births:
         self._chance = chance
         self._serial = 0
         self._refusals = 0
+        self._refusals_alone = 0
 
     def make(self, slot: Slot, now: float) -> tuple[Worker, Ends]:
         """Makes the main process' side of a worker.
@@ -103,11 +104,11 @@ class Births:
         return worker, Ends(theirs, heard, board.descriptor)
 
     def succeeded(self) -> None:
-        """Says that the system has created a process."""
-        self._refusals = 0
+        """Says that a worker is ready: it got all that it needs."""
+        self._refusals = self._refusals_alone = 0
 
     def refused(self, slot: Slot, reason: str, *, alive: int, now: float) -> WorkerStartError | None:
-        """Says that the system has refused a process; the slot is tried again after a pause that grows.
+        """Says that the system has refused a worker; the slot is tried again after a pause that grows.
 
         Args:
             slot: the place it was meant for.
@@ -119,9 +120,10 @@ class Births:
             The error to end the run with, if there is no worker and none can be had.
         """
         self._refusals += 1
+        self._refusals_alone += not alive  # those that others did not leave room for say nothing about one alone
         pause = policy.growing_pause(self._refusals)
         slot.start_at = now + pause
-        if not alive and self._refusals > self._settings.max_restarts:
+        if self._refusals_alone > self._settings.max_restarts:
             return WorkerStartError(
                 f"No worker of queue {self._queue!r} can be started ({reason}). The system is out of processes, memory "
                 "or descriptors: raise its limits, or lower num_processes."

@@ -248,7 +248,6 @@ class Supervisor:
 
     def on_started(self, serial: int, pid: int) -> None:
         """A process was created. Told twice, by the starter and by the worker itself: either may be the first."""
-        self._births.succeeded()
         if (worker := self.workers.get(serial)) is not None and worker.pid is None:
             worker.pid = pid
             self._publish(WorkerStarted(self._queue, worker.slot, pid))
@@ -300,6 +299,8 @@ class Supervisor:
             case Kind.START_FAILED:
                 kind, message, trace = unpack_values(frame.body)
                 worker.start_error = (kind, message, trace)
+            case Kind.NOT_STARTED:
+                (worker.refusal,) = unpack_values(frame.body)
             case Kind.TROUBLE:
                 kind, message, trace = unpack_values(frame.body)
                 text = f"The end of the context failed in worker {worker.pid}: {kind}: {message}\n{trace}"
@@ -311,6 +312,7 @@ class Supervisor:
 
     def _on_ready(self, worker: Worker, pid: int, seconds: float) -> None:
         self.on_started(worker.serial, pid)
+        self._births.succeeded()
         worker.ready_after = seconds
         self._startup = max(0.6 * self._startup, seconds + 0.01)
         if worker.state is WorkerState.STARTING:
@@ -332,6 +334,10 @@ class Supervisor:
         if worker.is_aborted or (worker.has_left and death.code == 0 and was_leaving):
             self._publish(WorkerLeft(self._queue, worker.slot, worker.pid or 0, worker.finished))
             self._tally.recycled += not self.is_stopping
+        elif worker.refusal:
+            self._publish(WorkerLeft(self._queue, worker.slot, worker.pid or 0, 0))
+            if slot is not None and not self.is_stopping:
+                self._refused(slot, worker.refusal)
         else:
             self._bury(worker, found.running, slot, explain(worker, death))
         worker.close()

@@ -60,9 +60,12 @@ class Template:
             with contextlib.suppress(Exception):  # what is buffered would be written twice; a stream may be anything
                 stream.flush()
         main_pid = os.getpid()
-        with warnings.catch_warnings():
+        with contextlib.ExitStack() as on_failure, warnings.catch_warnings():
+            on_failure.callback(ours.close)
+            on_failure.callback(theirs.close)
             warnings.simplefilter("ignore", DeprecationWarning)  # `_name_threads` has said it, with the way out
             pid = os.fork()
+            on_failure.pop_all()
         if pid == 0:
             self._become_template(ours, theirs, main_pid)
         theirs.close()

@@ -164,6 +164,7 @@ class Worker:
         leaving_since: when it was told to go.
         slow_told: ordinals that a warning was given for.
         start_error: (type, message, traceback) of a context that failed.
+        refusal: what the system said as it refused the worker something it cannot do without.
         ready_after: seconds that it took to be ready; None until it was.
         takes: True while it has its slot's place; a successor is ready before it has it.
     """
@@ -193,6 +194,7 @@ class Worker:
     leaving_since: float | None = None
     slow_told: set[int] = field(default_factory=set)
     start_error: tuple[str, str, str] | None = None
+    refusal: str = ""
     ready_after: float | None = None
     takes: bool = False
 

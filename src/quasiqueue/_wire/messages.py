@@ -1,9 +1,9 @@
 """The few kinds of messages, and how each one's body is packed.
 
 Main process to worker: a batch; recall (give back what has not begun); leave (finish all you hold, then go); stop (give
-back, finish what runs, go); cancel one item. Worker to main process: ready; start failed; report (what has finished,
-with results and failures); returned; trouble (the context's end failed); left. Main and template process: start,
-started, not started, signal, exited.
+back, finish what runs, go); cancel one item. Worker to main process: ready; start failed; not started (the system
+refused it a thread); report (what has finished, with results and failures); returned; trouble (the context's end
+failed); left. Main and template process: start, started, not started, signal, exited.
 """
 
 import pickle

@@ -46,7 +46,8 @@ def run_worker(spec: WorkerSpec, slot: int, line: socket.socket, bell: int, scor
         scoreboard: descriptor of its scoreboard.
 
     Raises:
-        SystemExit: with code 1 if the context failed, 143 if the main process ended the worker.
+        SystemExit: with code 1 if the context failed or the system refused a thread, 143 if the main process ended the
+            worker.
     """
     Worker(spec, slot, line, bell, scoreboard).run()
 
@@ -160,7 +161,11 @@ class Worker:
     def _open_for_work(self, inbox: Inbox, loop: SyncLoop | AsyncLoop) -> None:
         os.register_at_fork(after_in_child=inbox.disown)
         os.register_at_fork(after_in_child=loop.disown)
-        inbox.start_watching()
+        try:
+            inbox.start_watching()
+        except RuntimeError as error:  # a thread counts as a process where those are limited
+            self._outbox.send(Kind.NOT_STARTED, pack_values(str(error)))
+            sys.exit(START_FAILED_EXIT_CODE)
         self._show("ready")
         self._outbox.send(Kind.READY, pack_values(os.getpid(), time.perf_counter() - self._began))
 
