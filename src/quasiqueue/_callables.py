@@ -147,7 +147,7 @@ def plan_reader(reader: object, *, has_context: bool) -> ReaderPlan:
         )
     given = 2 if has_context else 1
     shape.check("reader", function, given, "reader(item, ctx)" if has_context else "reader(item)")
-    return ReaderPlan(function, _is_coroutine(function), has_context, shape.settings_at(given))
+    return ReaderPlan(function, is_coroutine(function), has_context, shape.settings_at(given))
 
 
 def plan_writer(writer: object) -> WriterPlan:
@@ -161,7 +161,7 @@ def plan_writer(writer: object) -> WriterPlan:
     shape = _shape_of(writer, item_first=False)
     given = 1 if shape.takes(1) else 0
     shape.check("writer", writer, given, "writer(desired_items)")
-    is_async = _is_coroutine(writer) or _is_async_generator(writer)
+    is_async = is_coroutine(writer) or _is_async_generator(writer)
     return WriterPlan(writer, True, is_async, takes_demand=bool(given), settings_at=shape.settings_at(given))
 
 
@@ -179,7 +179,7 @@ def plan_context(context: object) -> ContextPlan | None:
     is_async_generator = _is_async_generator(function)
     return ContextPlan(
         function,
-        is_async=is_async_generator or _is_coroutine(function),
+        is_async=is_async_generator or is_coroutine(function),
         is_generator=is_async_generator or _is_generator(function),
         settings_at=shape.settings_at(0),
     )
@@ -197,7 +197,7 @@ def plan_collector(collector: object) -> CollectorPlan | None:
     _refuse_generator("collector", function, "take the yield out of it")
     shape = _shape_of(function, item_first=True)
     shape.check("collector", function, 1, "collector(outcomes)")
-    return CollectorPlan(function, _is_coroutine(function), shape.settings_at(1))
+    return CollectorPlan(function, is_coroutine(function), shape.settings_at(1))
 
 
 def plan_key(key: object) -> Callable[[object], object] | None:
@@ -210,7 +210,7 @@ def plan_key(key: object) -> Callable[[object], object] | None:
         return None
     function = _function("key", key)
     _refuse_generator("key", function, "return the key instead of yielding it")
-    if _is_coroutine(function):
+    if is_coroutine(function):
         raise UsageError(f"{_named('key', function)} is async, but a key is needed at once: write it with plain def")
     _shape_of(function, item_first=True, has_settings=False).check("key", function, 1, "key(item)")
     return function
@@ -246,7 +246,7 @@ class _Shape:
 
 
 def _shape_of(function: _Function, *, item_first: bool, has_settings: bool = True) -> _Shape:
-    signature = _signature(function)
+    signature = read_signature(function)
     if signature is None:
         return _Shape()
     positional: list[str] = []
@@ -279,8 +279,8 @@ def _shape_of(function: _Function, *, item_first: bool, has_settings: bool = Tru
     return _Shape(tuple(positional), required, is_open, tuple(keywords), settings_index)
 
 
-def _signature(function: _Function) -> inspect.Signature | None:
-    """The signature that a call meets; None where there is none to see, as with many builtins.
+def read_signature(function: _Function) -> inspect.Signature | None:
+    """Returns the signature that a call meets; None where there is none to see, as with many builtins.
 
     A wrapper made with `functools.wraps` shows the wrapped function's signature, which is only true of wrappers that
     pass everything on.
@@ -343,7 +343,8 @@ def _call(function: _Function, arguments: tuple[object, ...], settings_at: int |
     return function(*arguments[:settings_at], settings, *arguments[settings_at:])
 
 
-def _is_coroutine(function: _Function) -> bool:
+def is_coroutine(function: _Function) -> bool:
+    """Tells whether a call gives a coroutine."""
     # The function itself too: `inspect.markcoroutinefunction` marks what is called, not what is inside.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_code_of(function))
 

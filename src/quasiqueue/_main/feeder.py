@@ -10,15 +10,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from enum import Enum
 
-from ..errors import QueueClosed, WriterError
-from ..events import Event, WriterFailed, WriterSlow
+from ..errors import QueueClosed
+from ..events import Event, WriterSlow
 from ..settings import Settings
 from . import policy
 from .intake import Intake
-from .source import Next, Pulled, Source
-from .texts import error_info
+from .judge import Judge, Verdict
+from .source import Pulled, Source
 from .threads import CallThread
 
 QUANTUM = 0.001
@@ -27,19 +26,8 @@ QUANTUM = 0.001
 BLOCK = 5000
 """Most items drawn from an iterator at once."""
 
-MANY_DUPLICATES = 10_000
-"""So many duplicates in a row from one call count as nothing new: even an endless generator is then paused."""
-
 _SLOW_WRITER = 60.0
 _CLOSE_TIMEOUT = 1.0
-
-
-class Verdict(Enum):
-    """What to do after a turn."""
-
-    GO_ON = "go on"
-    PAUSE = "pause"
-    END = "end"
 
 
 class Feeder:
@@ -73,13 +61,10 @@ class Feeder:
         self._publish = publish
         self._on_items = on_items
         self._queue = queue
+        self._judge = Judge(settings, queue=queue)
         self._bell = asyncio.Event()
-        self._resume_at = 0.0
         self._is_woken = False
-        self._failures = 0
-        self._accepted_by_call = 0
         self._accepted_at = 0.0
-        self._duplicates_in_row = 0
         self._asking_since: float | None = None
         self._slow_told = False
         self.is_waiting_for_room = False
@@ -103,9 +88,9 @@ class Feeder:
             self.is_waiting_for_room = True
             await self._rest(self._settings.full_queue_sleep_time)
             self.is_waiting_for_room = False
-        elif now < self._resume_at and not self._is_woken:
-            await self._rest(self._resume_at - now)
-            self._resume_at = 0.0
+        elif now < self._judge.resume_at and not self._is_woken:
+            await self._rest(self._judge.resume_at - now)
+            self._judge.resume_at = 0.0
         else:
             self._is_woken = False
             self._asking_since = now
@@ -169,27 +154,14 @@ class Feeder:
         return max(1, min(self._intake.room(), BLOCK))
 
     def _absorb(self, pulled: Pulled) -> Verdict:
-        """Hands a block to the door and decides how to go on. Returns what to do next."""
+        """Hands a block to the door. Returns what to do next."""
         now = time.monotonic()
-        offered = len(pulled.items)
-        accepted = self._accept(pulled.items, now, pulled.types)
-        self._accepted_by_call += accepted
-        self._duplicates_in_row = 0 if accepted else self._duplicates_in_row + offered
+        verdict = self._judge.answer(pulled, self._accept(pulled.items, now, pulled.types), now)
         if pulled.error is not None:
-            return self._fail(pulled.error, now)
-        if offered or pulled.ends_call:
-            self._failures = 0
-        if pulled.next is Next.DONE:
+            self._publish(self._judge.error(pulled.error, is_over=self._source.is_over, now=now))
+        elif verdict is Verdict.END:
             self.has_ended = True
-            return Verdict.END
-        nothing_new = pulled.ends_call and not self._accepted_by_call
-        if pulled.ends_call:
-            self._accepted_by_call = 0
-        if pulled.next is Next.NOTHING_NOW or nothing_new or self._duplicates_in_row >= MANY_DUPLICATES:
-            self._duplicates_in_row = 0
-            self._resume_at = now + self._settings.empty_queue_sleep_time
-            return Verdict.PAUSE
-        return Verdict.GO_ON
+        return verdict
 
     def _accept(self, items: list[object], now: float, types: set[type] | None = None) -> int:
         try:
@@ -201,27 +173,12 @@ class Feeder:
             self._accepted_at = now
         return accepted
 
-    def _fail(self, error: BaseException, now: float) -> Verdict:
-        self._failures += 1
-        self._accepted_by_call = 0
-        told = error_info(error)
-        if self._source.is_over or self._failures >= self._settings.writer_max_errors:
-            times = "once, and cannot go on" if self._source.is_over else f"{self._failures} times in a row"
-            raise WriterError(
-                f"The writer of queue {self._queue!r} failed {times}. The last error was {told.type}: "
-                f"{told.message}. Its traceback is above; see to the cause, or raise writer_max_errors."
-            ) from error
-        pause = policy.growing_pause(self._failures)
-        self._resume_at = now + pause
-        self._publish(WriterFailed(self._queue, told, self._failures, pause))
-        return Verdict.PAUSE
-
     def tick(self, now: float) -> None:
         """Looks after a writer that blocks: takes what a generator has drawn meanwhile, and warns once."""
         if self._asking_since is None:
             return
         if now - self._asking_since > QUANTUM and (items := self._source.harvest()):
-            self._accepted_by_call += self._accept(items, now)
+            self._judge.count(self._accept(items, now))
             self._on_items()
         if now - self._asking_since >= _SLOW_WRITER and not self._slow_told:
             self._slow_told = True

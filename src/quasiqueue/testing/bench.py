@@ -320,7 +320,7 @@ class Bench(Runtime):
 
     def wake(self) -> None:
         """Has the writer asked now."""
-        self._feeder.resume_at = min(self._feeder.resume_at, self._clock.now())
+        self._feeder.wake()
 
     def pause(self, *, value: bool) -> None:
         """Stops or goes on handing out items; a run that can do nothing else ends."""

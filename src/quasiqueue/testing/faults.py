@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Concatenate, Protocol, TypeAlias, cast
 
 # The queue's own eyes: a wrapper must look to it exactly as the reader does.
-from .._callables import _is_coroutine, _signature
+from .._callables import is_coroutine, read_signature
 from .._main.texts import item_text
 from ..errors import UsageError
 from ..events import ItemT
@@ -176,7 +176,7 @@ def _remove(folder: str, owner: int) -> None:
 def _wrap(reader: Reader[ItemT], item: object, times: int | None, fault: Fault) -> Reader[ItemT]:
     if times is not None and times < 1:
         raise UsageError(f"times={times}: a fault strikes at least once; None stands for every time.")
-    kind = AsyncFaultyReader if _is_coroutine(reader) else FaultyReader
+    kind = AsyncFaultyReader if is_coroutine(reader) else FaultyReader
     return kind(reader, item, None if times is None else Times(times), fault, os.getpid())
 
 
@@ -196,7 +196,7 @@ class FaultyReader:
     ) -> None:
         # Messages name the reader, not its wrapper; that it stands in an interactive session is seen, too.
         functools.update_wrapper(self, reader, updated=())
-        if (signature := _signature(reader)) is not None:
+        if (signature := read_signature(reader)) is not None:
             self.__signature__ = signature
         self._reader = reader
         self._given = (reader, trigger, times, fault, home)

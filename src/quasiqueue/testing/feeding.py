@@ -6,13 +6,11 @@ never asked for more than there is room for, nor sooner than its pauses say, nor
 
 from collections.abc import Callable
 
-from .._main import policy
-from .._main.feeder import MANY_DUPLICATES
 from .._main.intake import Intake
-from .._main.source import Next, Pulled, Source
-from .._main.texts import error_info
+from .._main.judge import Judge, Verdict
+from .._main.source import Pulled, Source
 from ..errors import WriterError
-from ..events import Event, WriterFailed
+from ..events import Event
 from ..settings import Settings
 from .calls import Calls, must_come_out
 from .clock import VirtualClock
@@ -54,20 +52,25 @@ class InlineFeeder:
         self._clock = clock
         self._calls = calls
         self._publish = publish
-        self._queue = queue
+        self._judge = Judge(settings, queue=queue)
+        self._judge.resume_at = clock.now()
         self._most = most
         self._idle_rounds = idle_rounds
         self._raise_errors = raise_errors
         self._accepted = 0
-        self._accepted_by_call = 0
-        self._duplicates_in_row = 0
-        self._failures = 0
         self._idle = 0
         self._is_over = False
-        self.resume_at = clock.now()
-        """When it may be asked next."""
         self.error: WriterError | None = None
         """Why the writer is not asked any more; it is raised once what was accepted has ended."""
+
+    @property
+    def resume_at(self) -> float:
+        """When it may be asked next, on the virtual clock."""
+        return self._judge.resume_at
+
+    def wake(self) -> None:
+        """Ends a pause now."""
+        self._judge.resume_at = min(self._judge.resume_at, self._clock.now())
 
     def may_ask(self) -> bool:
         """Tells whether the writer shall be asked again, be it after a pause."""
@@ -96,43 +99,24 @@ class InlineFeeder:
             self._absorb(pulled)
 
     def _absorb(self, pulled: Pulled) -> None:
-        offered = len(pulled.items)
-        accepted = self._intake.accept(pulled.items, self._clock.now(), types=pulled.types)
+        now = self._clock.now()
+        accepted = self._intake.accept(pulled.items, now, types=pulled.types)
         self._accepted += accepted
-        self._accepted_by_call += accepted
-        self._duplicates_in_row = 0 if accepted else self._duplicates_in_row + offered
+        verdict = self._judge.answer(pulled, accepted, now)
         if pulled.error is not None:
-            self._accepted_by_call = 0
-            self._fail(pulled.error)
-            return
-        if offered or pulled.ends_call:
-            self._failures = 0
-        nothing_new = pulled.ends_call and not self._accepted_by_call
-        if pulled.ends_call:
-            self._accepted_by_call = 0
-        if pulled.next is Next.DONE:
+            self._fail(pulled.error, now)
+        elif verdict is Verdict.END:
             self._is_over = True
-        elif pulled.next is Next.NOTHING_NOW or nothing_new or self._duplicates_in_row >= MANY_DUPLICATES:
-            self._duplicates_in_row = 0
+        elif verdict is Verdict.REST:
             self._idle += 1
-            self.resume_at = self._clock.now() + self._settings.empty_queue_sleep_time
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, now: float) -> None:
         if self._raise_errors or must_come_out(error):
             raise error
-        self._failures += 1
-        told = error_info(error)
-        if self._source.is_over or self._failures >= self._settings.writer_max_errors:
-            times = "once, and cannot go on" if self._source.is_over else f"{self._failures} times in a row"
-            ours = WriterError(
-                f"The writer of queue {self._queue!r} failed {times}. The last error was {told.type}: {told.message}."
-            )
-            ours.__cause__ = error
-            self._end(ours)
-        else:
-            pause = policy.growing_pause(self._failures)
-            self.resume_at = self._clock.now() + pause
-            self._publish(WriterFailed(self._queue, told, self._failures, pause))
+        try:
+            self._publish(self._judge.error(error, is_over=self._source.is_over, now=now))
+        except WriterError as last:
+            self._end(last)
 
     def _end(self, error: WriterError) -> None:
         self.error = error
