@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quasiqueue import (
@@ -198,8 +198,10 @@ def test_fault_04_nasty_exception_fails_its_item(make: Callable[[], Exception]) 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=())), min_size=1, max_size=30))
-def test_fault_04_message_of_any_characters_arrives(texts: list[str]) -> None:
-    """Lone surrogates, NUL, any plane: the message in the outcome is the exception's text."""
+@example(texts=["a lone \udc6d"])
+def test_fault_04_message_of_any_characters_arrives(caplog: pytest.LogCaptureFixture, texts: list[str]) -> None:
+    """Lone surrogates, NUL, any plane: the outcome has the message as it is, and the log can be written."""
+    caplog.clear()
     basket = Basket()
 
     def reader(item: int) -> None:
@@ -208,6 +210,7 @@ def test_fault_04_message_of_any_characters_arrives(texts: list[str]) -> None:
     summary = QuasiQueue("faults", reader, range(len(texts)), collector=basket, settings=quick("fork")).run()
     assert (summary.failed, summary.restarted) == (len(texts), 0)
     assert {outcome.item: outcome.error.message for outcome in basket.outcomes} == dict(enumerate(texts))
+    assert "item 0 failed" in caplog.text.encode("utf-8").decode()
 
 
 # ---- 5: hangs
