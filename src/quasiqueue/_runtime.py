@@ -92,8 +92,8 @@ class Runtime:
         self._rooms.start_threads()
 
     async def abandon(self) -> None:
-        """Undoes `prepare` and `start_threads`, of which one has failed."""
-        self.has_ended = True
+        """Undoes `prepare` and `start_threads`, of which one has failed. What was put is kept for another try."""
+        self._loop = None
         self._rooms.stop_threads()
         await self._rooms.starter.stop()
 

@@ -956,7 +956,7 @@ def test_fault_22_without_any_thread_the_run_ends(program: START) -> None:
 
 @pytest.mark.parametrize("refused", ["first", "second"])
 def test_fault_22_queue_that_cannot_begin_leaves_nothing(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
-    """Where the template of one queue is refused, no queue runs, and the other's template goes."""
+    """Where the template of one queue is refused, no queue runs, the other's template goes, and no item is lost."""
     forks = itertools.count()
     real = os.fork
 
@@ -967,10 +967,12 @@ def test_fault_22_queue_that_cannot_begin_leaves_nothing(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "fork", fork)
     queues = [QuasiQueue(name, print, [1], settings=quick("fork")) for name in ("first", "second")]
+    for queue in queues:
+        queue.put(2)
     with pytest.raises(WorkerStartError, match=f"Queue '{refused}' cannot be started .*temporarily unavailable"):
         run_queues(*queues)
     monkeypatch.setattr(os, "fork", real)
-    assert [summary.done for summary in run_queues(*queues)] == [1, 1]
+    assert [summary.done for summary in run_queues(*queues)] == [2, 2]
 
 
 @pytest.mark.parametrize("word", ["writer", "collector"])
