@@ -87,3 +87,42 @@ def test_large_body_has_memory_of_its_own() -> None:
     assert len(reader.space()) == BUFFER_SIZE
     reader.space()[:] = b"y" * BUFFER_SIZE
     assert found[1] == b"x" * (BUFFER_SIZE + 5)
+
+
+def large(reader: FrameReader, size: int, letter: bytes) -> memoryview:
+    """Pass a frame with a large body through a reader. Return the body."""
+    data = pack_header(1, size, 0) + letter * size
+    while data:
+        space = reader.space()
+        count = min(len(space), len(data))
+        space[:count] = data[:count]
+        reader.received(count)
+        data = data[count:]
+        found = reader.next_frame()
+    assert found is not None
+    return found[1]
+
+
+def test_memory_of_a_large_body_is_used_again() -> None:
+    """Once nobody looks at it; also for a body that is smaller."""
+    reader = FrameReader()
+    memory = large(reader, BUFFER_SIZE * 2, b"a").obj
+    for size in (BUFFER_SIZE * 2, BUFFER_SIZE + 1):
+        body = large(reader, size, b"b")
+        assert body.obj is memory
+        assert body == b"b" * size
+        del body
+
+
+def test_memory_that_somebody_looks_at_is_left_alone() -> None:
+    """Be it at a part of it only: the next bodies lie elsewhere."""
+    reader = FrameReader()
+    parts = [large(reader, BUFFER_SIZE + 1, letter)[5:9] for letter in (b"a", b"b", b"c", b"d")]
+    assert [bytes(part) for part in parts] == [b"aaaa", b"bbbb", b"cccc", b"dddd"]
+
+
+def test_memory_of_a_very_large_body_is_not_kept() -> None:
+    """An item of many MiB does not cost its worker as much for ever."""
+    reader = FrameReader()
+    memory = large(reader, 5 << 20, b"a").obj
+    assert large(reader, 5 << 20, b"b").obj is not memory

@@ -7,6 +7,7 @@ in the order in which it was sent, however the stream was cut.
 
 import mmap
 import struct
+from collections import deque
 from dataclasses import dataclass
 
 HEADER = struct.Struct("<QBBH")
@@ -14,6 +15,9 @@ HEADER = struct.Struct("<QBBH")
 
 BUFFER_SIZE = 1 << 18
 """Bytes that one receive call can bring; a larger body gets memory of its own and is received straight into it."""
+
+_KEPT_BUFFERS = 2
+_KEPT_SIZE = 1 << 21
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class FrameReader:
         self._buffer = memoryview(mmap.mmap(-1, BUFFER_SIZE))
         self._start = 0
         self._end = 0
+        self._large_buffers = _LargeBuffers()
         self._large: memoryview | None = None
         self._large_filled = 0
         self._large_head = (0, 0)
@@ -80,9 +85,38 @@ class FrameReader:
             self._start = begin + length
             return kind, self._buffer[begin : self._start], descriptors
         if HEADER.size + length > BUFFER_SIZE:
-            self._large = memoryview(bytearray(length))
+            self._large = self._large_buffers.take(length)
             self._large_head = (kind, descriptors)
             self._large_filled = self._end - begin
             self._large[: self._large_filled] = self._buffer[begin : self._end]
             self._start = self._end = 0
         return None
+
+
+class _LargeBuffers:
+    """Memory for large bodies. One is used again once nobody looks at it: fresh pages cost more than what they take.
+
+    Two are kept, because one arrives while another is worked at.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[bytearray] = deque(maxlen=_KEPT_BUFFERS)
+
+    def take(self, length: int) -> memoryview:
+        """Returns a view of this length."""
+        for buffer in self._kept:
+            if len(buffer) >= length and _is_free(buffer):
+                return memoryview(buffer)[:length]
+        buffer = bytearray(length)
+        if length <= _KEPT_SIZE:
+            self._kept.append(buffer)
+        return memoryview(buffer)
+
+
+def _is_free(buffer: bytearray) -> bool:
+    """Tells whether nobody has a view of it: only then does Python let its size change."""
+    try:
+        buffer.append(buffer.pop())
+    except BufferError:
+        return False
+    return True
