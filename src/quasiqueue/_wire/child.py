@@ -1,7 +1,7 @@
 """What every child of ours does first: a group of its own, no signals from outside, its descriptors out of the way.
 
-The template process does it for the workers that are forked from it, which inherit all of this; a spawned worker does
-it itself.
+The template process does it for the workers that are forked from it, which inherit all of this but the group; a spawned
+worker does it itself.
 """
 
 import contextlib
