@@ -28,7 +28,7 @@ ITEM_SECONDS = 0.001
 
 
 def _count(scale: Scale) -> int:
-    return scale.pick(20_000, 2000, 50)
+    return scale.pick(20_000, 1000, 50)
 
 
 def _share(count: int, seconds: float) -> Figures:

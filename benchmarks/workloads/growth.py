@@ -34,27 +34,27 @@ def run(items: Iterable[object], count: int, *, workers: int = WORKERS, window: 
 
 def by_workers(scale: Scale, *, workers: int) -> Figures:
     """More or fewer workers."""
-    count = scale.pick(1_000_000, 300_000, 500)
+    count = scale.pick(1_000_000, 100_000, 500)
     return run(range(count), count, workers=workers)
 
 
 def by_items(scale: Scale, *, items: int) -> Figures:
     """More or fewer items."""
-    count = min(items, scale.pick(5_000_000, 1_000_000, 500))
+    count = min(items, scale.pick(5_000_000, 300_000, 500))
     return run(range(count), count)
 
 
 def by_size(scale: Scale, *, size: int) -> Figures:
     """Longer items: bytes, each different from the others."""
     most = scale.pick(100_000_000, 20_000_000, 100_000)
-    count = max(20, min(scale.pick(500_000, 100_000, 500), most // size))
+    count = max(20, min(scale.pick(500_000, 50_000, 500), most // size))
     body = bytes(size - 8)
     return run((number.to_bytes(8) + body for number in range(count)), count)
 
 
 def by_window(scale: Scale, *, window: float) -> Figures:
     """A longer or shorter time in which an item is a duplicate."""
-    count = scale.pick(2_000_000, 500_000, 500)
+    count = scale.pick(2_000_000, 200_000, 500)
     return run(range(count), count, window=window)
 
 

@@ -38,7 +38,7 @@ def _watch(queue: QuasiQueue[int], scale: Scale) -> Figures:
     def watch() -> None:
         time.sleep(scale.pick(1.0, 1.0, 0.3))
         began, before = time.monotonic(), tree_seconds()
-        time.sleep(scale.pick(10.0, 4.0, 0.3))
+        time.sleep(scale.pick(10.0, 2.0, 0.3))
         after = tree_seconds()
         found["percent_of_a_core"] = 100 * (after - before) / (time.monotonic() - began)
 
