@@ -212,7 +212,11 @@ def test_contact_sheet_is_bounded(images: ModuleType, tmp_path: Path, monkeypatc
 def test_hello_prints_from_two_processes_and_stops_at_ctrl_c() -> None:
     """The smallest program runs in two processes without a `__main__` guard; Ctrl-C ends it quietly with code 0."""
     command = [sys.executable, str(EXAMPLES / "hello.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    environment = {**os.environ}
+    environment.pop("PYTHONUNBUFFERED", None)  # with it a print() is two writes, and two workers' lines can mix
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as program:
         alarm = threading.Timer(LIMIT, program.kill)  # ends the reading below, should nothing ever come
         alarm.start()
         try:

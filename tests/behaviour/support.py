@@ -222,9 +222,7 @@ class Program:
         script.write_text(textwrap.dedent(text))
         self._errors = folder / "stderr.txt"
         environment = {**os.environ, "HOME": str(folder), "FOLDER": str(folder), **variables}
-        environment.pop(
-            "PYTHONUNBUFFERED", None
-        )  # with it one print() is several writes, which mix with other workers'
+        environment.pop("PYTHONUNBUFFERED", None)  # with it a print() is two writes, and two workers' lines can mix
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, *options, str(script)],
