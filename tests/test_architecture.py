@@ -86,6 +86,7 @@ NEIGHBOURS = {
     "_main.template": "_main.starter _main.worker",
     "_main.texts": "",
     "_main.threads": "",
+    "_main.ticker": "",
     "_main.worker": "_main.ledger",
     "_template.__init__": "",
     "_template.child": "",

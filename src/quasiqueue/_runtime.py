@@ -5,8 +5,8 @@ timers wake it, and each wake ends in `turn`. Invariant: all decisions happen on
 """
 
 import asyncio
+import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable, Sequence
 from signal import Signals
@@ -16,6 +16,7 @@ from ._main.intake import Intake
 from ._main.overview import make_stats, own_stacks, status_line
 from ._main.shutdown import Shutdown
 from ._main.tally import Counts
+from ._main.ticker import Ticker
 from ._main.worker import Worker
 from ._rooms import Plans, build_rooms, start_method
 from ._wire.frames import Frame
@@ -59,8 +60,6 @@ class Runtime:
         self._plans = plans
         self._settings = settings
         self._subscribers = subscribers
-        self._chance = random.Random()
-        self._is_async = plans.reader.is_async
         self._intake = Intake(capacity=settings.max_queue_size, window=settings.prevent_requeuing_time, key=plans.key)
         self._wanted = settings.num_processes
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,8 +67,6 @@ class Runtime:
         self._error: QuasiQueueError | None = None
         self._stop_reason = ""
         self._sampled_at = 0.0
-        self._tick_at = 0.0
-        self._ticker: asyncio.TimerHandle | None = None
         self._shutdown: Shutdown | None = None
         self._force = False
         self._pending_stop = False
@@ -84,6 +81,7 @@ class Runtime:
         """
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
+        self._ticker = Ticker(self._tick)
         self._rooms = build_rooms(self._name, self._plans, self._settings, self._intake, self)
         self._rooms.start_starter()
 
@@ -151,8 +149,7 @@ class Runtime:
             except asyncio.CancelledError:
                 self._shutdown.force()
         ending.result()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        self._ticker.stop()
         self.has_ended = True
         self._rooms.stop_threads()
 
@@ -223,7 +220,6 @@ class Runtime:
     def _tick(self) -> None:
         """Looks at everything that depends on time."""
         now = time.monotonic()
-        self._tick_at = float("inf")
         self._rooms.supervisor.tick()
         if self._shutdown is None:
             self._rooms.dispatcher.recall()
@@ -254,12 +250,7 @@ class Runtime:
             self._intake.next_expiry(),
             None if self._intake.backlog else self._rooms.feeder.next_harvest(now),
         ]
-        at = max(now, min(when for when in due if when is not None))
-        if at < self._tick_at:
-            if self._ticker is not None:
-                self._ticker.cancel()
-            self._tick_at = at
-            self._ticker = self._loop.call_later(at - now, self._tick)
+        self._ticker.wind(min(when for when in due if when is not None))
 
     # What workers and starters say.
 
@@ -284,8 +275,9 @@ class Runtime:
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Runs a function on the loop; from any thread. Does nothing once the loop has ended."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(function)
 
     def put(self, item: object) -> bool:
         """See `QuasiQueue.put`. From any thread."""
@@ -294,7 +286,9 @@ class Runtime:
         return accepted
 
     def stop(self, *, force: bool, reason: str) -> None:
-        """Ends the run."""
+        """Ends the run. Does nothing once it has ended."""
+        if self.has_ended:
+            return
         if self._loop is None:
             self._pending_stop, self._force = True, force
             return

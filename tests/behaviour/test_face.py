@@ -609,6 +609,18 @@ def test_stop_before_main_ends_it_at_once(ledger: Ledger) -> None:
     assert queue.run().failed == 0
 
 
+def test_stop_after_the_run_changes_nothing(ledger: Ledger) -> None:
+    """`stop()` after the end tells of nothing that did not happen, and the next run is not stopped by it."""
+    seen: list[object] = []
+    queue = QuasiQueue("face", functools.partial(noting, ledger), lambda: [1, 2, DONE], settings=quick("fork"))
+    queue.subscribe(seen.append)
+    assert queue.run().done == 2
+    queue.stop()
+    queue.stop(force=True)
+    assert isinstance(seen[-1], RunEnded)
+    assert queue.run().done == 2
+
+
 # ---- where it runs
 
 

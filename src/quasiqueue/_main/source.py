@@ -76,7 +76,6 @@ class Source:
         self._leftover: deque[object] = deque()
         self._inlet: deque[object] = deque()
         self._inlet_lock = threading.Lock()
-        self._harvested = 0
         self._is_over = False
 
     @property
@@ -237,14 +236,12 @@ class Source:
         with self._inlet_lock:
             while self._inlet and type(self._inlet[0]) not in (NoneType, Done):
                 items.append(self._inlet.popleft())
-            self._harvested += len(items)
         return items
 
     def _drain(self) -> list[object]:
         with self._inlet_lock:
             items = list(self._inlet)
             self._inlet.clear()
-            self._harvested = 0
         return items
 
     @property

@@ -50,7 +50,6 @@ class Channel:
     def __init__(self, sock: socket.socket, *, blocking: bool) -> None:
         sock.setblocking(blocking)
         self._socket = sock
-        self._blocking = blocking
         self._reader = FrameReader()
         self._descriptors: deque[int] = deque()
         self._unsent: deque[tuple[list[Bytes], Sequence[int]]] = deque()

@@ -23,7 +23,6 @@ Bytes = bytes | bytearray | memoryview
 
 _ENTRY = struct.Struct("<QH")
 _FILE_TYPES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
-CARRIED_TYPES: tuple[type, ...] = (socket.socket, *_FILE_TYPES)
 """Objects that travel as descriptors."""
 
 _Reduced = tuple[Callable[..., object], tuple[object, ...]]
