@@ -296,7 +296,8 @@ class Runtime:
             self.publish(StopRequested(self._name, reason, force))
         self._stop_reason = self._stop_reason or reason
         self._force = self._force or force
-        self._rooms.dispatcher.is_stopping = True  # from this moment nothing more is handed out
+        # From this moment, not from the first step of the end: nothing more is handed out, no worker started.
+        self._rooms.dispatcher.is_stopping = self._rooms.supervisor.is_stopping = True
         self._ending.set()
         if force and self._shutdown is not None:
             self._shutdown.force()

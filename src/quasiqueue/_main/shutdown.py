@@ -90,12 +90,12 @@ class Shutdown:
             raise errors[0]
 
     async def _1_stop_asking(self) -> None:
-        """The writer is not asked again, and nothing is put any more."""
+        """The writer is not asked again, nothing is put any more, no worker started, no item run again."""
+        self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
         self._intake.close()
         self._feeding.cancel()
         # Its error, if any, has been noted already; an async writer that ignores its cancellation is left behind.
         await asyncio.wait({self._feeding}, timeout=WRITER_SECONDS)
-        self._dispatcher.is_stopping = self._settler.is_stopping = self._supervisor.is_stopping = True
 
     async def _2_tell_workers_to_finish(self) -> None:
         """Workers give back what they have not begun, finish what they run, end their contexts and leave."""

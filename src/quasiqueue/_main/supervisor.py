@@ -264,17 +264,17 @@ class Supervisor:
     def on_lost(self) -> None:
         """The template process is gone. Workers finish; their lines tell of their ends from now on."""
         self._is_starter_lost = True
+        for worker in list(self.workers.values()):
+            if worker.pid is None:
+                self._withdraw(worker)
+            elif not worker.line.is_open:
+                self.on_exited(worker.serial, Death(-signal.SIGKILL))
         self._fail(
             WorkerStartError(
                 f"The template process of queue {self._queue!r} is gone (somebody killed it?), so no worker can be "
                 "started any more. What the workers were running has been finished; start the queue again."
             )
         )
-        for worker in list(self.workers.values()):
-            if worker.pid is None:
-                self._withdraw(worker)
-            elif not worker.line.is_open:
-                self.on_exited(worker.serial, Death(-signal.SIGKILL))
         self._on_change()
 
     def _withdraw(self, worker: Worker) -> Slot | None:
@@ -359,7 +359,7 @@ class Supervisor:
         settle_running(
             worker, running, error, self._settler, is_stopping=self.is_stopping, now=self.now, wall=self._wall()
         )
-        if self.is_stopping:
+        if self.is_stopping or self._is_starter_lost:
             return
         self._tally.restarted += 1
         was_timed_out = worker.kill is not None and bool(worker.kill.timed_out)
