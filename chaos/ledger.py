@@ -1,11 +1,13 @@
-"""The ledger of the chaos run: what readers did, written so that no death can cut it, and what it proves.
+"""The ledger of the chaos run: what readers did, written so that no death can lose it, and what it proves.
 
 Readers in any process note each start and finish of an item; the checker gets the whole file, what was offered, the
-outcomes and the faults that were injected. Each note is one `write()` of one line to a file opened with O_APPEND.
-Invariant: a line is whole, and the lines of the file stand in the order in which they were written.
+outcomes and the faults that were injected. Each note is one `write()` of one line to a file opened with O_APPEND. A
+kill can cut that write where a page of the file ends: what is left of it is no line, and as every note begins on a line
+of its own, spoils no other one. Invariant: the lines of the file stand in the order in which they were written.
 """
 
 import os
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
@@ -14,6 +16,8 @@ from pathlib import Path
 
 FINISHES = {"done": "end", "failed": "fail"}
 """What the last line of an item must say for each outcome that a reader can bring about."""
+
+_LINE = re.compile(r"^([a-z]+) ([0-9]+) ([0-9]+) [0-9]+\.[0-9]{6}$", re.MULTILINE)
 
 
 class Ledger:
@@ -28,7 +32,7 @@ class Ledger:
 
     def note(self, what: str, number: int) -> None:
         """Appends a line: what, the item's number, this process, the monotonic time."""
-        os.write(self._descriptor, f"{what} {number} {os.getpid()} {time.monotonic():.6f}\n".encode())
+        os.write(self._descriptor, f"\n{what} {number} {os.getpid()} {time.monotonic():.6f}\n".encode())
 
     def close(self) -> None:
         """Lays the pen down."""
@@ -89,8 +93,7 @@ def read(path: Path) -> tuple[dict[int, list[Run]], Counter[str]]:
     """
     runs: dict[int, list[Run]] = defaultdict(list)
     words: Counter[str] = Counter()
-    for line in path.read_text().splitlines():
-        what, number, pid, _at = line.split()
+    for what, number, pid in _LINE.findall(path.read_text()):
         words[what] += 1
         if what == "start":
             runs[int(number)].append(Run(int(pid)))

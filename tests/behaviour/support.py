@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import queue as queues
+import re
 import subprocess
 import sys
 import textwrap
@@ -126,6 +127,9 @@ class Basket:
 # ---- what readers leave behind
 
 
+LINE = re.compile(r"^([a-z_]+)\t([^\t\n]+)\t([0-9]+)\t([0-9]+\.[0-9]{6})$", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Line:
     """One line of a ledger."""
@@ -150,7 +154,10 @@ ALL_ONCE = Verdict([], [], [])
 
 @dataclass(frozen=True)
 class Ledger:
-    """A file to which readers append a line with one write, so that no death of a process can cut or lose it."""
+    """A file to which readers append lines, each with one write, so that no death of a process can lose what it did.
+
+    A kill can cut a write, where a page of the file ends: what is left of it is no line, and spoils no other one.
+    """
 
     path: Path
 
@@ -158,15 +165,14 @@ class Ledger:
         """Append a line: what, the item, this process, the monotonic time."""
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, f"{what}\t{item!r}\t{os.getpid()}\t{time.monotonic()}\n".encode())
+            os.write(descriptor, f"\n{what}\t{item!r}\t{os.getpid()}\t{time.monotonic():.6f}\n".encode())
         finally:
             os.close(descriptor)
 
     def lines(self, what: str | None = None) -> list[Line]:
         """All whole lines so far, or those that say `what`."""
         text = self.path.read_text() if self.path.exists() else ""
-        fields = [line.split("\t") for line in text[: text.rfind("\n") + 1].splitlines()]
-        lines = [Line(what, ast.literal_eval(item), int(pid), float(at)) for what, item, pid, at in fields]
+        lines = [Line(what, ast.literal_eval(item), int(pid), float(at)) for what, item, pid, at in LINE.findall(text)]
         return [line for line in lines if what in (None, line.what)]
 
     def items(self, what: str) -> list[object]:

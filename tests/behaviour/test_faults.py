@@ -475,7 +475,7 @@ def test_fault_10_one_poison_in_10000(ledger: Ledger) -> None:
     def reader(item: int) -> None:
         descriptor = pens.setdefault(os.getpid(), 0) or os.open(ledger.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         pens[os.getpid()] = descriptor
-        os.write(descriptor, f"start\t{item}\t{os.getpid()}\t{time.monotonic()}\n".encode())
+        os.write(descriptor, f"start\t{item}\t{os.getpid()}\t{time.monotonic():.6f}\n".encode())
         if item == poison:
             os.kill(os.getpid(), signal.SIGKILL)
 

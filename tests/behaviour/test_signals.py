@@ -33,7 +33,7 @@ HEAD = """
 
     def note(what, item):
         with open(FOLDER / "ledger", "ab", buffering=0) as file:
-            file.write(f"{what}\\t{item!r}\\t{os.getpid()}\\t{time.monotonic()}\\n".encode())
+            file.write(f"\\n{what}\\t{item!r}\\t{os.getpid()}\\t{time.monotonic():.6f}\\n".encode())
 
 
     def settings(**values):

@@ -1,6 +1,7 @@
 """Workers: how they die, are replaced, recycled and limited, and that no item pays for it but the one to blame."""
 
 import asyncio
+import atexit
 import functools
 import itertools
 import os
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from quasiqueue import CrashLoopError, Event, QuasiQueue, RunSummary, Settings, WorkerState
+from quasiqueue._main.supervisor import LINE_SECONDS
 from quasiqueue.events import (
     ItemRetried,
     StacksDumped,
@@ -145,6 +147,12 @@ async def sleeps_on(ledger: Ledger, item: int) -> None:
         except asyncio.CancelledError:
             ledger.note("cancelled", item)
     ledger.note("end", item)
+
+
+def context_that_fails_and_ends_slowly() -> None:
+    atexit.register(time.sleep, LINE_SECONDS + 1.0)
+    atexit.register(os.closerange, 3, 1 << 16)  # comes before the other
+    raise LookupError("the database is away")
 
 
 def broken_context() -> dict[str, int]:
@@ -509,6 +517,14 @@ def test_context_that_raises_at_every_start_ends_the_run(start_method: str) -> N
     assert "max_restarts" in text
     assert len([event for event in events if isinstance(event, WorkerStarted)]) == 3
     assert queue.stats().released == 1
+
+
+def test_worker_whose_context_failed_may_take_its_time_to_end() -> None:
+    """It has said why it ends: a line that goes long before its process does hides nothing of that."""
+    settings = quick("spawn", max_restarts=0)
+    queue = QuasiQueue("workers", with_context, [1], context=context_that_fails_and_ends_slowly, settings=settings)
+    with pytest.raises(CrashLoopError, match=r"The last one: the context failed in worker \d+: LookupError"):
+        queue.run()
 
 
 def test_run_that_is_ending_starts_no_worker() -> None:

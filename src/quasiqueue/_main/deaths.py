@@ -23,11 +23,11 @@ _FIRST_PAUSE = 0.01
 def explain(worker: Worker, death: Death) -> ErrorInfo:
     """Returns what is known of a worker's death, as the error of the items that it was running."""
     name = signal.Signals(-death.code).name if death.code < 0 else None
-    kill = worker.kill if worker.kill is not None and worker.kill.stage > 0 else None
-    if kill is not None:
-        message = kill.reason
-    elif worker.start_error is not None:
+    kill = worker.kill if worker.kill is not None and worker.kill.is_cause else None
+    if worker.start_error is not None:
         message = f"the context failed in worker {worker.pid}: {worker.start_error[0]}: {worker.start_error[1]}"
+    elif kill is not None:
+        message = kill.reason
     else:
         message = f"worker {worker.pid} {policy.explain_exit(death.code, name)}"
     return ErrorInfo(
@@ -112,10 +112,11 @@ class DeathRecord:
         if not policy.is_crash_loop(len(self._deaths), self._settings.max_restarts):
             return None
         shown = f"\nThe first one said:\n{self._first_error}" if self._first_error else ""
+        count = len(self._deaths)
         return CrashLoopError(
-            f"{len(self._deaths)} workers of queue {self._queue!r} died within {self._settings.restart_window:g} s and "
-            f"no item was finished between them. The last one: {error.message}. See to the cause, or raise "
-            f"max_restarts.{shown}"
+            f"{count} worker{'s' * (count > 1)} of queue {self._queue!r} died within "
+            f"{self._settings.restart_window:g} s and no item was finished between them. The last one: "
+            f"{error.message}. See to the cause, or raise max_restarts.{shown}"
         )
 
     def pause(self) -> float:

@@ -286,10 +286,10 @@ class Supervisor:
         return slot
 
     def _on_closed(self, worker: Worker) -> None:
-        """A line ended: its worker has died, and its end is about to be reported, or has lost its descriptor."""
+        """A line ended: its worker has said so, or has died and that is about to be reported, or has lost it."""
         if self._is_starter_lost:
             self.on_exited(worker.serial, Death(0 if worker.has_left else -signal.SIGKILL))
-        elif worker.kill is None:
+        elif worker.kill is None and not worker.has_said_end:
             worker.kill = Kill(f"worker {worker.pid} has lost its line", self.now + LINE_SECONDS)
 
     def _route(self, worker: Worker, frame: Frame) -> None:

@@ -133,6 +133,11 @@ class Kill:
     stage: int = 0
     stack: str = ""
 
+    @property
+    def is_cause(self) -> bool:
+        """True if the worker's end is due to it: an item's time was up, or a signal that ends processes was sent."""
+        return bool(self.timed_out) or self.stage > 1
+
 
 @dataclass(eq=False, slots=True)
 class Worker:
@@ -219,6 +224,11 @@ class Worker:
             and self.jobs_left != 0
             and not self.line.has_unsent
         )
+
+    @property
+    def has_said_end(self) -> bool:
+        """True once it told that it is about to end, and why; what it still does is the program's own."""
+        return self.has_left or self.start_error is not None or bool(self.refusal)
 
     @property
     def may_be_recalled(self) -> bool:
