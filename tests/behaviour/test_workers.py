@@ -4,17 +4,20 @@ import asyncio
 import atexit
 import functools
 import itertools
+import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 
 import pytest
 
 from quasiqueue import CrashLoopError, Event, QuasiQueue, RunSummary, Settings, WorkerState
 from quasiqueue._main.supervisor import LINE_SECONDS
+from quasiqueue._wire.child import FROM_OUTSIDE
 from quasiqueue.events import (
     ItemRetried,
     StacksDumped,
@@ -655,6 +658,52 @@ async def test_grandchildren_of_a_worker_that_leaves_are_gone(ledger: Ledger) ->
     assert (summary.done, summary.restarted) == (1, 0)
     (child,) = ledger.items("child")
     wait_until(lambda: is_gone(child))
+
+
+def test_children_of_a_reader_end_by_signals(start_method: str) -> None:
+    """What a worker ignores, it does not teach its children: TERM ends them, also in their first moment."""
+    basket = Basket()
+    queue = QuasiQueue("workers", ends_children, range(3), collector=basket, settings=quick(start_method))
+    queue.run()
+    assert [outcome.result for outcome in basket.outcomes] == [Counter({-signal.SIGTERM: 20})] * 3
+
+
+def ends_children(_item: int) -> Counter[int | None]:
+    codes: Counter[int | None] = Counter()
+    for _ in range(20):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join()
+        codes[child.exitcode] += 1
+    return codes
+
+
+def test_children_of_a_reader_keep_handlers_of_the_users() -> None:
+    """A handler that the reader has set is inherited, as in any program; the others are Python's own."""
+    basket = Basket()
+
+    def reader(_item: int) -> list[str]:
+        signal.signal(signal.SIGHUP, the_users)
+        told, tell = os.pipe()
+        if os.fork() == 0:
+            handlers = [signal.getsignal(number) for number in FROM_OUTSIDE]
+            os.write(tell, "\n".join(str(getattr(handler, "__name__", handler)) for handler in handlers).encode())
+            os._exit(0)
+        os.wait()
+        return os.read(told, 4096).decode().split()
+
+    QuasiQueue("workers", reader, [1], collector=basket, settings=quick("fork")).run()
+    plain = str(signal.SIG_DFL)
+    assert dict(zip(FROM_OUTSIDE, basket.of(1).result, strict=True)) == {
+        **dict.fromkeys(FROM_OUTSIDE, plain),
+        signal.SIGINT: "default_int_handler",
+        signal.SIGHUP: "the_users",
+    }
+
+
+def the_users(_number: int, _frame: FrameType | None) -> None:
+    """Stands for any handler."""
 
 
 def test_workers_draw_different_random_numbers() -> None:

@@ -344,7 +344,7 @@ async def test_finite_run_that_raises_cannot_go_on(kit: Callable[..., Kit]) -> N
         raise ValueError("torn file")
 
     own = kit(items())
-    with pytest.raises(WriterError, match=r"^The writer of queue 'q' failed once, and cannot go on\. .*: torn file\."):
+    with pytest.raises(WriterError, match=r"^The writer of queue 'q' failed once, and cannot go on: .*: torn file\."):
         await own.feeder.run()
     assert own.taken() == [1]
 

@@ -67,6 +67,28 @@ def test_errors_rest_longer_and_longer_until_it_is_enough(judge: Judge) -> None:
         judge.error(ValueError("enough"), is_over=False, now=102.0)
 
 
+@pytest.mark.parametrize("ends_call", [False, True])
+def test_duplicates_before_each_error_are_no_success(ends_call: bool) -> None:
+    """Errors stay in a row if all that comes between them is old; what is new, or a call that ends well, counts."""
+    judge = Judge(Settings(writer_max_errors=2), queue="court")
+    judge.error(ValueError("no"), is_over=False, now=100.0)
+    judge.answer(some(5), 0, now=101.0)
+    with pytest.raises(WriterError, match="failed 2 times in a row"):
+        judge.error(ValueError("no"), is_over=False, now=101.0)
+    if ends_call:
+        judge.answer(some(5, ends_call=True), 0, now=102.0)
+    else:
+        judge.count(1)
+    assert judge.error(ValueError("no"), is_over=False, now=103.0).failures == 1
+
+
+def test_first_error_can_be_the_last() -> None:
+    """With `writer_max_errors=1` the message says "once"."""
+    judge = Judge(Settings(writer_max_errors=1), queue="court")
+    with pytest.raises(WriterError, match=r"failed once\. The last error was ValueError: no\."):
+        judge.error(ValueError("no"), is_over=False, now=100.0)
+
+
 def test_error_of_what_cannot_go_on_is_the_last(judge: Judge) -> None:
     """A generator that has raised is over: one error is enough, and it is the cause."""
     error = ValueError("no")

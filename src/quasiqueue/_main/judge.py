@@ -46,6 +46,7 @@ class Judge:
     def count(self, accepted: int) -> None:
         """Counts new items that a call has given before its answer."""
         self._accepted_by_call += accepted
+        self._failures = 0 if accepted else self._failures
 
     def answer(self, pulled: Pulled, accepted: int, now: float) -> Verdict:
         """Judges an answer, or the part of one that came before its error, which `error` is to be told of then.
@@ -60,7 +61,7 @@ class Judge:
         self._duplicates_in_row = 0 if accepted else self._duplicates_in_row + offered
         if pulled.error is not None:
             return Verdict.REST
-        if offered or pulled.ends_call:
+        if accepted or pulled.ends_call:
             self._failures = 0
         if pulled.next is Next.DONE:
             return Verdict.END
@@ -90,8 +91,13 @@ class Judge:
         self._failures += 1
         self._accepted_by_call = 0
         told = error_info(error)
-        if is_over or self._failures >= self._settings.writer_max_errors:
-            times = "once, and cannot go on" if is_over else f"{self._failures} times in a row"
+        if is_over:
+            raise WriterError(
+                f"The writer of queue {self._queue!r} failed once, and cannot go on: {told.type}: {told.message}. Its "
+                "traceback is above; see to the cause, or give a function, which is asked again."
+            ) from error
+        if self._failures >= self._settings.writer_max_errors:
+            times = "once" if self._failures == 1 else f"{self._failures} times in a row"
             raise WriterError(
                 f"The writer of queue {self._queue!r} failed {times}. The last error was {told.type}: "
                 f"{told.message}. Its traceback is above; see to the cause, or raise writer_max_errors."

@@ -12,7 +12,7 @@ import signal
 import sys
 from types import FrameType
 
-_FROM_OUTSIDE = (
+FROM_OUTSIDE = (
     signal.SIGINT,
     signal.SIGTERM,
     signal.SIGHUP,
@@ -36,7 +36,7 @@ def ignore_signals() -> None:
     Handlers that do nothing are used rather than SIG_IGN, which programs started by a reader would inherit.
     """
     signal.set_wakeup_fd(-1)
-    for number in _FROM_OUTSIDE:
+    for number in FROM_OUTSIDE:
         signal.signal(number, do_nothing)
 
 

@@ -8,10 +8,14 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 
+from .._wire.child import FROM_OUTSIDE, do_nothing
 from .._wire.scoreboard import Scoreboard
+
+Handler = Callable[[int, FrameType | None], None]
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 
@@ -36,6 +40,30 @@ def set_signals(board: Scoreboard, *, is_interruptible: Callable[[], bool]) -> N
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     faulthandler.enable(file=board.descriptor, all_threads=True)
     faulthandler.register(signal.SIGQUIT, file=board.descriptor, all_threads=True, chain=False)
+    _free_children(terminate)
+
+
+def _free_children(terminate: Handler) -> None:
+    """Has processes that a reader forks end by signals as those of any program do.
+
+    Signals are blocked around the fork: one that came before the child's handlers are changed would be lost in ours.
+    """
+    kept = threading.local()
+
+    def block() -> None:
+        kept.mask = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_OUTSIDE)
+
+    def unblock() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept.mask)
+
+    def free() -> None:
+        faulthandler.unregister(signal.SIGQUIT)
+        for number in FROM_OUTSIDE:
+            if signal.getsignal(number) in (terminate, do_nothing):  # else it is the user's, who may want it there too
+                signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=free)
 
 
 def reseed_numpy() -> None:
