@@ -269,7 +269,7 @@ def test_settings_are_picklable(settings: Settings, monkeypatch: pytest.MonkeyPa
 def test_subclass_keeps_the_tables_bounds_and_descriptions() -> None:
     """A subclass that writes `num_processes: int = 8` changes the default and nothing else."""
     assert MySettings().num_processes == 8
-    assert MySettings.model_fields["num_processes"].description == "Workers to run."
+    assert MySettings.model_fields["num_processes"].description.startswith("Workers that run items; ")
     assert refusal(MySettings, num_processes=0) == (
         "num_processes cannot be 0 (from the argument num_processes=0): Input should be greater than or equal to 1"
     )
@@ -450,7 +450,8 @@ def test_settings_table_lists_every_setting_with_its_meaning() -> None:
     assert lines[:3] == [
         "| setting | default | environment variable | meaning |",
         "|---|---|---|---|",
-        "| `num_processes` | `2` | `NUM_PROCESSES` | Workers to run. |",
+        "| `num_processes` | `2` | `NUM_PROCESSES` | Workers that run items; one that is replaced has its successor "
+        "get ready beside it. |",
     ]
     assert [re.split(r" ?\| ?", line)[1] for line in lines[2:]] == [f"`{name}`" for name in DEFAULTS]
     assert all(re.fullmatch(r"\| `\w+` \| `.+` \| `[A-Z_]+` \| .+\. \|", line) for line in lines[2:])

@@ -76,7 +76,9 @@ class Settings(BaseSettings, metaclass=_SettingsMeta):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=False)
 
-    num_processes: _Count = Field(default=2, description="Workers to run.")
+    num_processes: _Count = Field(
+        default=2, description="Workers that run items; one that is replaced has its successor get ready beside it."
+    )
     max_queue_size: _Count = Field(
         default=300, description="The most items that wait: backlog plus handed and not yet started."
     )

@@ -319,6 +319,52 @@ def test_result_is_not_sent_without_a_collector() -> None:
 # ---- recycling
 
 
+def takes_a_while(_item: int) -> tuple[float, float]:
+    """Return when it began and when it ended, on the clock that all processes share."""
+    began = time.monotonic()
+    time.sleep(0.01)
+    return began, time.monotonic()
+
+
+async def takes_a_while_async(_item: int) -> tuple[float, float]:
+    """Do the same as a task."""
+    began = time.monotonic()
+    await asyncio.sleep(0.01)
+    return began, time.monotonic()
+
+
+@pytest.mark.parametrize(("processes", "jobs"), [(1, 1), (1, 3), (2, 7), (1, 20)])
+@pytest.mark.parametrize(("reader", "tasks"), [(takes_a_while, 1), (takes_a_while_async, 5)])
+def test_no_more_items_run_at_once_than_the_settings_say(
+    reader: Callable[..., object], tasks: int, processes: int, jobs: int
+) -> None:
+    """However many workers are just being replaced: who follows runs what those who leave do not run any more."""
+    basket = Basket()
+    settings = quick("fork", num_processes=processes, max_jobs_per_process=jobs, concurrent_tasks_per_process=tasks)
+    summary = QuasiQueue("workers", reader, range(100), collector=basket, settings=settings).run()
+    assert summary.done == 100
+    spans = basket.results().values()
+    at_once = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
+    assert max(at_once) <= processes * tasks
+
+
+async def test_idle_queue_has_no_successors(ledger: Ledger) -> None:
+    """A few quick items are no reason to replace anybody, even where a worker takes long to be ready."""
+    given = [[1, 2, 3, 4, 5]]
+
+    def context() -> dict[str, int]:
+        time.sleep(0.3)
+        return {}
+
+    reader = lambda item, _ctx: ledger.note("end", item)  # noqa: E731 - a closure, as short as can be
+    writer = lambda _: given.pop() if given else None  # noqa: E731
+    queue = QuasiQueue("workers", reader, writer, context, settings=quick("fork", max_jobs_per_process=200))
+    async with running(queue) as run:
+        await run.until(lambda: queue.stats().done == 5)
+        assert (await run.stopped()).recycled == 0
+    assert run.all(WorkerRecycling) == []
+
+
 @pytest.mark.parametrize("jobs", [1, 7])
 def test_worker_runs_at_most_max_jobs_per_process(ledger: Ledger, jobs: int) -> None:
     """No process runs more items than that, however small they are; each is replaced as planned, none as a death."""

@@ -74,7 +74,13 @@ def test_may_prefetch(seconds: float | None, age: float, expected: bool) -> None
 )
 def test_async_credit(lanes: int, held: int, expected: int) -> None:
     """Free tasks and a quarter more, at least one."""
-    assert policy.async_credit(lanes, held) == expected
+    assert policy.async_credit(lanes, held, free=lanes) == expected
+
+
+@pytest.mark.parametrize(("free", "held", "expected"), [(3, 0, 3), (3, 2, 1), (3, 3, 0), (1, 3, 0), (0, 0, 0)])
+def test_async_credit_beside_one_that_leaves(free: int, held: int, expected: int) -> None:
+    """Only what the one before does not run any more, and nothing at hand."""
+    assert policy.async_credit(4, held, free=free) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,18 @@ def test_jobs_of_worker(most: int | None, chance: float, expected: int | None) -
 )
 def test_successor_due(left: int, seconds: float | None, startup: float, lanes: int, expected: bool) -> None:
     """When a start takes half the time that is left, or nothing more than what runs at once is left."""
-    assert policy.successor_due(left, seconds_per_item=seconds, startup=startup, lanes=lanes) is expected
+    pace = policy.Pace(seconds_per_item=seconds, startup=startup, at_hand=1000)
+    assert policy.successor_due(left, pace, lanes=lanes) is expected
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "rate", "expected"),
+    [(9, 0.0, False), (10, 0.0, True), (0, 99.0, False), (0, 100.0, True), (10, 100.0, True)],
+)
+def test_successor_is_due_only_if_so_many_items_are_likely(at_hand: int, rate: float, expected: bool) -> None:
+    """They are at hand, or come at a pace at which the share is used up while a successor starts."""
+    pace = policy.Pace(seconds_per_item=0.0001, startup=0.05, rate=rate, at_hand=at_hand)
+    assert policy.successor_due(10, pace, lanes=1) is expected
 
 
 @pytest.mark.parametrize(("slots", "expected"), [(1, 2), (2, 2), (8, 2), (11, 2), (12, 3), (64, 16)])

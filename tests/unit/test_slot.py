@@ -3,6 +3,7 @@
 import pytest
 
 from quasiqueue._main.parcel import Parcel
+from quasiqueue._main.policy import Pace
 from quasiqueue._main.slot import Due, Slot
 from quasiqueue._main.worker import Worker
 from quasiqueue.events import WorkerState
@@ -11,7 +12,7 @@ from .support import make_worker
 
 
 def due(slot: Slot, now: float = 0.0, *, seconds: float | None = None, startup: float = 0.05) -> Due:
-    return slot.due(now, seconds_per_item=seconds, startup=startup)
+    return slot.due(now, Pace(seconds_per_item=seconds, startup=startup, at_hand=1000))
 
 
 def worked(worker: Worker, items: int) -> Worker:
@@ -93,6 +94,40 @@ def test_swap_changes_places() -> None:
     assert slot.swap() is old
     assert (slot.worker, slot.successor, slot.replace_reason, new.takes) == (new, None, "", True)
     assert due(slot) is Due.NOTHING
+
+
+def test_worker_counts_until_it_is_gone() -> None:
+    """Those that leave still run what they hold: so much less may be run by who has their place."""
+    first, second, third = (make_worker(number, lanes=10, takes=False) for number in (1, 2, 3))
+    slot = Slot(0)
+    slot.fill(first)
+    assert (slot.worker, first.takes, first.free_lanes, first.can_take) == (first, True, 10, True)
+    first.ledger.hand(Parcel(list(range(6)), None, None, True))
+    slot.successor = second
+    slot.swap()
+    assert (second.free_lanes, second.can_take) == (4, True)
+    second.ledger.hand(Parcel(list(range(4)), None, None, True))
+    slot.successor = third
+    slot.swap()
+    assert (slot.leaving, third.free_lanes, third.can_take) == ([first, second], 0, False)
+    first.ledger.strike(1, 5)
+    assert (third.free_lanes, third.can_take) == (5, True)
+    assert slot.forget(first) is False
+    assert (slot.leaving, third.free_lanes) == ([second], 6)
+    slot.forget(second)
+    assert third.free_lanes == 10
+    assert slot.forget(third) is True
+    fresh = make_worker(4, lanes=10)
+    slot.fill(fresh)
+    assert fresh.free_lanes == 10
+
+
+@pytest.mark.parametrize(("at_hand", "is_last", "expected"), [(3, True, Due.NOTHING), (4, True, Due.SUCCESSOR)])
+def test_no_successor_for_the_last_items(at_hand: int, is_last: bool, expected: Due) -> None:
+    """What is left goes to the worker itself, if it may run so many."""
+    slot = Slot(0, worked(make_worker(due_at_jobs=10, max_jobs=12), 9))
+    assert slot.due(0.0, Pace(at_hand=at_hand, is_last=is_last)) is expected
+    assert slot.due(0.0, Pace(at_hand=at_hand)) is Due.SUCCESSOR
 
 
 @pytest.mark.parametrize("state", [WorkerState.STARTING, WorkerState.READY])

@@ -91,7 +91,7 @@ class Dispatcher:
             items += holds
             if holds > worker.lanes:
                 behind += holds - worker.lanes
-            elif holds < worker.lanes:
+            elif holds < worker.free_lanes:
                 someone_idle = someone_idle or worker.can_take
         return Held(items, behind, someone_idle)
 
@@ -106,7 +106,7 @@ class Dispatcher:
         """Returns how many items a worker may be given now."""
         held = len(worker.ledger)
         if self._is_async:
-            size = policy.async_credit(worker.lanes, held)
+            size = policy.async_credit(worker.lanes, held, free=worker.free_lanes)
             if held >= worker.lanes and not policy.may_prefetch(self.seconds_per_item, worker.age):
                 return 0
         else:

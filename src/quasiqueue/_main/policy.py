@@ -6,6 +6,7 @@ floats.
 
 import math
 import random
+from dataclasses import dataclass
 
 FRAME_SECONDS = 0.02
 """Work that one batch should hold. A batch costs all processes together 0.2 to 0.4 ms where every core is busy: so one
@@ -65,9 +66,15 @@ def may_prefetch(seconds_per_item: float | None, age: float) -> bool:
     return seconds_per_item is not None and seconds_per_item < PREFETCH_BELOW and age < STUCK_AFTER
 
 
-def async_credit(lanes: int, held: int) -> int:
-    """Returns how many items an async worker may be given: its free tasks, and a quarter more to have at hand."""
-    return max(0, lanes + max(1, lanes // 4) - held)
+def async_credit(lanes: int, held: int, *, free: int) -> int:
+    """Returns how many items an async worker may be given: its free tasks, and a quarter more to have at hand.
+
+    Args:
+        lanes: items that it runs at once.
+        held: items that it holds.
+        free: the same as `lanes`; less while a worker that had its place before still runs some.
+    """
+    return max(0, free - held if free < lanes else lanes + max(1, lanes // 4) - held)
 
 
 def is_stuck(age: float, *, waiting: float = 0.0, someone_idle: bool) -> bool:
@@ -91,18 +98,39 @@ def jobs_of_worker(max_jobs: int | None, chance: random.Random) -> int | None:
     return max(1, max_jobs - int(max_jobs * JITTER * chance.random()))
 
 
-def successor_due(jobs_left: int, *, seconds_per_item: float | None, startup: float, lanes: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast items are run and how many there are: it says when a successor has to be started.
+
+    Attributes:
+        seconds_per_item: measured while they run; None as long as nothing is known.
+        rate: items per second that one slot has done lately, its idle time included.
+        startup: seconds that a worker takes to be ready.
+        at_hand: items that can be handed out now.
+        is_last: True if none will follow them.
+    """
+
+    seconds_per_item: float | None = None
+    rate: float = 0.0
+    startup: float = 0.0
+    at_hand: int = 0
+    is_last: bool = False
+
+
+def successor_due(jobs_left: int, pace: Pace, *, lanes: int) -> bool:
     """Tells whether a worker's successor should be started now, so that it is ready when the worker stops taking.
 
     Args:
         jobs_left: items that the worker may still be handed.
-        seconds_per_item: measured; None as long as nothing is known.
-        startup: seconds that a worker takes to be ready.
+        pace: how soon those may come.
         lanes: items that it runs at once.
     """
     if jobs_left <= lanes:
         return True
-    return seconds_per_item is not None and jobs_left * seconds_per_item / lanes <= 2 * startup
+    soon = 2 * pace.startup
+    if pace.seconds_per_item is None or jobs_left * pace.seconds_per_item / lanes > soon:
+        return False
+    return jobs_left <= max(pace.at_hand, pace.rate * soon)  # else the worker waits for items, not they for workers
 
 
 def successors_at_once(slots: int) -> int:

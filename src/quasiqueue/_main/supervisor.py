@@ -59,7 +59,8 @@ class Supervisor:
         on_death: takes a dead worker's ledger apart; returns what became of its items.
         limits: watches the limits.
         seconds_per_item: gives what was measured.
-        items_left: gives how many items are still to be handed out; None while nobody knows.
+        at_hand: gives how many items can be handed out now.
+        is_last: tells whether no items will follow them.
         fail: ends the run with an error.
         on_change: called after anything here may have changed what is to be done.
         turn: called after a worker has said something: does what is to be done.
@@ -81,7 +82,8 @@ class Supervisor:
         on_death: Callable[[Worker], Autopsy],
         limits: Limits,
         seconds_per_item: Callable[[], float | None],
-        items_left: Callable[[], int | None],
+        at_hand: Callable[[], int],
+        is_last: Callable[[], bool],
         fail: Callable[[QuasiQueueError], None],
         on_change: Callable[[], None],
         turn: Callable[[], None],
@@ -96,7 +98,8 @@ class Supervisor:
         self._on_death = on_death
         self._limits = limits
         self._seconds_per_item = seconds_per_item
-        self._items_left = items_left
+        self._at_hand = at_hand
+        self._is_last = is_last
         self._fail = fail
         self._on_change = on_change
         self._wall = wall
@@ -189,27 +192,28 @@ class Supervisor:
             slot.successor is not None and slot.successor.state is WorkerState.STARTING for slot in self.slots
         )
         at_once = policy.successors_at_once(len(self.slots))
+        pace = self._pace()
         for slot in self.slots:
-            due = self._due(slot)
+            due = slot.due(self.now, pace)
             if due is Due.SWAP:
                 if (old := slot.swap()) is not None:
                     self._let_go(old)
-                due = self._due(slot)
+                due = slot.due(self.now, pace)
             if due is Due.START:
-                slot.worker = self._start(slot)
-                if slot.worker is not None:
-                    slot.worker.takes = True
+                if (worker := self._start(slot)) is not None:
+                    slot.fill(worker)
             elif due is Due.SUCCESSOR and starting < at_once and not (slot.replace_reason and replacing):
                 starting += 1
                 replacing += bool(slot.replace_reason)
                 self._prepare_successor(slot)
 
-    def _due(self, slot: Slot) -> Due:
-        return slot.due(
-            self.now,
+    def _pace(self) -> policy.Pace:
+        return policy.Pace(
             seconds_per_item=self._seconds_per_item(),
+            rate=self._tally.rate(self._wall()) / max(len(self.slots), 1),
             startup=self._startup,
-            items_left=self._items_left(),
+            at_hand=self._at_hand(),
+            is_last=self._is_last(),
         )
 
     # Starting and replacing.
@@ -345,11 +349,7 @@ class Supervisor:
 
     def _forget(self, worker: Worker) -> Slot | None:
         """Takes a worker out of its slot. Returns the slot if the worker had its place."""
-        for slot in self.slots:
-            if worker in (slot.worker, slot.successor):
-                slot.forget(worker)
-                return slot
-        return None
+        return next((slot for slot in self.slots if slot.forget(worker)), None)
 
     # Deaths.
 

@@ -172,6 +172,7 @@ class Worker:
         refusal: what the system said as it refused the worker something it cannot do without.
         ready_after: seconds that it took to be ready; None until it was.
         takes: True while it has its slot's place; a successor is ready before it has it.
+        ahead: those that had this place before and are leaving; the slot's own list.
     """
 
     serial: int
@@ -202,6 +203,7 @@ class Worker:
     refusal: str = ""
     ready_after: float | None = None
     takes: bool = False
+    ahead: "list[Worker]" = field(default_factory=list)
 
     @property
     def jobs(self) -> int:
@@ -214,6 +216,13 @@ class Worker:
         return None if self.max_jobs is None else max(0, self.max_jobs - self.jobs)
 
     @property
+    def free_lanes(self) -> int:
+        """How many items it may run at once while those before it in its place still run some."""
+        if not self.ahead:
+            return self.lanes
+        return max(0, self.lanes - sum(len(worker.ledger) for worker in self.ahead))
+
+    @property
     def can_take(self) -> bool:
         """True if it may be handed items at all at this moment."""
         return (
@@ -223,6 +232,7 @@ class Worker:
             and not self.is_recalled
             and self.jobs_left != 0
             and not self.line.has_unsent
+            and self.free_lanes > 0
         )
 
     @property
