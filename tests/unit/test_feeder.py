@@ -1,7 +1,7 @@
 """The feeder, turn by turn: how many it asks for, when it pauses, when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -22,17 +22,27 @@ LATER = 1e9
 
 
 class Inline:
-    """Runs calls at once, in place of the writer's thread."""
+    """Runs calls at once, in place of the writer's thread, and counts them."""
+
+    calls = 0
 
     async def call(self, function: Callable[[], object]) -> object:
         """Run it."""
+        self.calls += 1
         return function()
 
 
 class Kit:
     """A feeder and what surrounds it. Its clock stands still unless a test sets it."""
 
-    def __init__(self, writer: object, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
+    def __init__(
+        self,
+        writer: object,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        key: Callable[[object], Hashable] | None = None,
+        **settings: object,
+    ) -> None:
         values = {
             "max_queue_size": 100,
             "lookup_block_size": 10,
@@ -40,11 +50,14 @@ class Kit:
             "full_queue_sleep_time": 9.0,
         }
         self.settings = make_settings(**{**values, **settings})
-        self.intake = Intake(capacity=self.settings.max_queue_size, window=self.settings.prevent_requeuing_time)
+        self.intake = Intake(
+            capacity=self.settings.max_queue_size, window=self.settings.prevent_requeuing_time, key=key
+        )
         self.events: list[Event] = []
         self.turns = 0
         self.now = 1000.0
         self.rests: list[float] = []
+        self.thread = Inline()
         clock = SimpleNamespace(monotonic=lambda: self.now)
         for module in (room, source):
             monkeypatch.setattr(module, "time", clock)
@@ -52,7 +65,7 @@ class Kit:
             self.intake,
             Source(plan_writer(writer), self.settings),
             settings=self.settings,
-            thread=Inline(),  # type: ignore[arg-type]
+            thread=self.thread,  # type: ignore[arg-type]
             publish=self.events.append,
             on_items=self._count,
             queue="q",
@@ -79,7 +92,7 @@ class Kit:
 @pytest.fixture
 def kit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Kit]:
     """Return what makes a kit."""
-    return lambda writer, **settings: Kit(writer, monkeypatch, **settings)
+    return lambda writer, **more: Kit(writer, monkeypatch, **more)
 
 
 async def test_writer_is_asked_for_a_block_or_what_fits(kit: Callable[..., Kit]) -> None:
@@ -250,6 +263,56 @@ async def test_turn_in_the_thread_lasts_a_millisecond(kit: Callable[..., Kit]) -
     own = kit(writer)
     await own.turn()
     assert own.taken() == pytest.approx([1000.0004, 1000.0008, 1000.0012])
+
+
+class Numbers(list[int]):
+    """Somebody's own container: iterating over it may do anything."""
+
+
+@pytest.mark.parametrize(
+    ("writer", "key", "calls"),
+    [
+        (list(range(30)), None, 1),
+        (range(30), None, 1),
+        ([float(number) for number in range(30)], None, 1),
+        ([str(number) for number in range(30)], None, 3),
+        (range(30), lambda item: item, 3),
+        (Numbers(range(30)), None, 3),
+        (iter(range(30)), None, 3),
+    ],
+    ids=["list", "range", "floats", "texts", "own key", "own container", "iterator"],
+)
+async def test_numbers_in_a_container_are_taken_without_the_thread(
+    kit: Callable[..., Kit],
+    monkeypatch: pytest.MonkeyPatch,
+    writer: object,
+    key: Callable[[object], Hashable] | None,
+    calls: int,
+) -> None:
+    """Once it is open. Where taking, or telling the keys, may take long or run user code, the thread does it."""
+    monkeypatch.setattr(room, "QUANTUM", 0.0)
+    monkeypatch.setattr(room, "BLOCK", 10)
+    own = kit(writer, key=key)
+    for _ in range(3):
+        await own.turn()
+    assert ([float(str(item)) for item in own.taken()], own.thread.calls) == (list(range(30)), calls)
+
+
+async def test_container_that_changes_meanwhile_is_an_error_like_any_other(
+    kit: Callable[..., Kit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken out of it stays accepted; the writer is asked again after a pause."""
+    monkeypatch.setattr(room, "QUANTUM", 0.0)
+    monkeypatch.setattr(room, "BLOCK", 2)
+    own = kit(lambda _desired: numbers)
+    numbers = {1, 2, 3, 4}
+    await own.turn()
+    numbers.add(5)
+    await own.turn()
+    assert (own.taken(), own.thread.calls) == ([1, 2], 1)
+    assert [(type(event), event.error.type) for event in own.events if isinstance(event, WriterFailed)] == [
+        (WriterFailed, "RuntimeError")
+    ]
 
 
 @pytest.mark.parametrize(

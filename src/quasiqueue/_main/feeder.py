@@ -2,8 +2,8 @@
 
 The feeder asks the source for what there is room for and hands it to the door. A sync writer runs in the writer's
 thread, turn after turn for at most a millisecond before the loop is let in, because the two share one interpreter lock;
-an async one runs on the loop. Invariant: the writer is never asked for more than there is room for, and never sooner
-than its pauses say.
+an async one runs on the loop, and so does the taking of what is at hand, numbers in a list or a range. Invariant: the
+writer is never asked for more than there is room for, and never sooner than its pauses say.
 """
 
 import asyncio
@@ -120,10 +120,21 @@ class Feeder:
         if self._source.needs_loop:
             self._absorb(await self._source.pull_async(self._desired(), most=self._most()))
             await asyncio.sleep(0)  # an async writer that never waits must not keep the loop to itself
+        elif self._source.gives_at_once:
+            await self._take_at_once()
         else:
             failed = await self._thread.call(self._ask_for_a_while)
             if failed is not None:  # on the loop, because events are published there
                 self._absorb(failed)
+
+    async def _take_at_once(self) -> None:
+        """Takes a block out of a container: here on the loop, which is half as quick again as two threads in turns."""
+        pulled = self._source.pull(self._desired(), most=self._most())
+        if pulled.error is not None or self._intake.knows_keys_at_once(pulled.types):
+            self._absorb(pulled)
+            await asyncio.sleep(0)  # whoever else has something to do on the loop comes before the next block
+        else:  # to tell their keys may take long, and run the user's code
+            await self._thread.call(lambda: self._absorb(pulled))
 
     def _ask_for_a_while(self) -> Pulled | None:
         """Turns in the writer's thread. Returns what an error came with."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .._types import DONE
 from ..errors import QueueClosed, QueueFull, UsageError
 from .backlog import Backlog
-from .keys import is_bulk, keys_of
+from .keys import are_numbers, is_bulk, keys_of
 from .parcel import Generation, Parcel
 from .recent import Recent
 
@@ -70,6 +70,10 @@ class Intake:
     def is_half_empty(self) -> bool:
         """Tells whether it is time to ask a writer again that was told to wait because the queue was full."""
         return self.waiting <= self._capacity // 2
+
+    def knows_keys_at_once(self, types: set[type]) -> bool:
+        """Tells whether items of these types can be compared with the recent keys in no time, and without user code."""
+        return self._key is None and are_numbers(types)
 
     def accept(self, items: list[object], now: float, *, types: set[type] | None = None) -> int:
         """Takes in what is no duplicate.

@@ -56,6 +56,11 @@ def bare(key: Hashable) -> Hashable:
     return key.value if isinstance(key, Shielded) else key
 
 
+def are_numbers(types: set[type]) -> bool:
+    """Tells whether all of these types are numbers: each of those is its own key, and all are small."""
+    return types <= _NUMBERS
+
+
 def is_bulk(items: Sequence[object], types: set[type]) -> bool:
     """Tells whether all items are small built-in values, or tuples of such.
 
@@ -67,7 +72,7 @@ def is_bulk(items: Sequence[object], types: set[type]) -> bool:
         True if the block can be pickled in one piece and each item can be its own key. 1 KiB is the longest text that
         counts as small, 256 bytes the most that a block's texts may take on average: a batch stays small.
     """
-    if types <= _NUMBERS:
+    if are_numbers(types):
         return True
     if tuple in types:
         inner = list(chain.from_iterable(item for item in items if type(item) is tuple))

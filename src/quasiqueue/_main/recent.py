@@ -54,10 +54,15 @@ class Recent:
         Returns:
             Their generation; None, with nothing remembered, if there is a duplicate among them.
         """
-        unique = set(keys)
-        if len(unique) != len(keys) or not all(seen.isdisjoint(unique) for seen in self._all_seen()):
+        if not all(seen.isdisjoint(keys) for seen in self._all_seen()):
             return None
-        return self._remember(keys, unique, len(keys), now)
+        generation = self._generation(now)
+        before = len(generation.shelf)
+        generation.shelf.update(keys)
+        if len(generation.shelf) - before != len(keys):  # one occurs twice in the block; none of it was known before
+            generation.shelf.difference_update(keys)
+            return None
+        return _remembered(generation, keys, len(keys), now)
 
     def admit_each(self, keys: Iterable[Hashable], now: float) -> tuple[list[bool], Generation]:
         """Remembers those of a block that are no duplicates.
@@ -78,24 +83,22 @@ class Recent:
             if is_new and key is not None:
                 known.add(key)
                 fresh.append(key)
-        return accepted, self._remember(fresh, fresh, sum(accepted), now)
+        generation = self._generation(now)
+        generation.shelf.update(fresh)
+        return accepted, _remembered(generation, fresh, sum(accepted), now)
 
     def _all_seen(self) -> list[set[Hashable]]:
         return [*self._shelves, self._overdue] if self._overdue else list(self._shelves)
 
-    def _remember(self, keys: Iterable[Hashable], unique: Iterable[Hashable], count: int, now: float) -> Generation:
+    def _generation(self, now: float) -> Generation:
+        """Returns the newest generation, a new one where its time has passed."""
         if not self._generations or now - self._opened_at >= self._length:
             if not self._shelves or now - self._shelf_opened_at >= self._window / SHELVES_PER_WINDOW:
                 self._shelves.append(set())
                 self._shelf_opened_at = now
             self._generations.append(Generation(now, shelf=self._shelves[-1]))
             self._opened_at = now
-        generation = self._generations[-1]
-        generation.accepted_at = now
-        generation.keys.extend(keys)
-        generation.active += count
-        generation.shelf.update(unique)
-        return generation
+        return self._generations[-1]
 
     def end(self, generation: Generation, keys: Sequence[Hashable]) -> None:
         """Says that items with these keys of one generation have ended."""
@@ -125,3 +128,11 @@ class Recent:
             generation.is_overdue = True
             generation.keys = []
             generation.shelf = set()
+
+
+def _remembered(generation: Generation, keys: Iterable[Hashable], count: int, now: float) -> Generation:
+    """Notes keys, which are on the shelf already, in their generation; `count` items were accepted with them."""
+    generation.accepted_at = now
+    generation.keys.extend(keys)
+    generation.active += count
+    return generation

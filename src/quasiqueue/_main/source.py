@@ -28,8 +28,8 @@ _LOOK_EVERY = 16
 _SLOW_ITEM = 0.0002
 """Seconds per item from which on an iterator counts as slow."""
 
-_CONTAINERS = (list, tuple, range, set, frozenset, deque)
-"""Iterating over these runs nobody's code, so a block of them never waits."""
+_CONTAINERS = frozenset({list, tuple, range, set, frozenset, deque})
+"""Iterating over exactly these, not over what derives from them, runs nobody's code: a block of them never waits."""
 
 
 class Next(Enum):
@@ -71,7 +71,7 @@ class Source:
         self._plan = plan
         self._settings = settings
         self._items: Iterator[object] | AsyncIterator[object] | None = None
-        self._gives_at_once = False
+        self._kind: type = NoneType
         self._is_slow = False
         self._leftover: deque[object] = deque()
         self._inlet: deque[object] = deque()
@@ -83,11 +83,16 @@ class Source:
         """True if the next pull must be `pull_async`, on the loop; False if it must be `pull`, in a thread."""
         return isinstance(self._items, AsyncIterator) or (self._items is None and self._plan.is_async)
 
+    @property
+    def gives_at_once(self) -> bool:
+        """True if the next pull only takes items out of a container: nobody's code runs, so any thread may do it."""
+        return self._items is not None and self._kind in _CONTAINERS
+
     def _open(self, given: object) -> None:
+        self._kind = type(given)
         if isinstance(given, AsyncIterable):
             self._items = aiter(given)
         else:
-            self._gives_at_once = isinstance(given, _CONTAINERS)
             self._items = iter(cast(Iterable[object], given))
 
     def pull(self, desired: int, *, most: int, at_once: bool = False) -> Pulled:
@@ -113,9 +118,8 @@ class Source:
                 if self.needs_loop:
                     return Pulled([], set(), Next.MORE)
             items = cast(Iterator[object], self._items)
-            if self._gives_at_once:
-                block = list(islice(items, most))
-                return self._judge(block, exhausted=len(block) < most)
+            if self.gives_at_once:
+                return self._take(items, most)
             exhausted = self._draw(items, 1 if at_once or self._is_slow else most)
         except BaseException as error:  # the user's code: the feeder decides what becomes of the run
             if isinstance(error, WriterError) and self._items is None:  # it gave nothing to draw from
@@ -136,10 +140,9 @@ class Source:
                 if (pulled := self._interpret(answer)) is not None:
                     return pulled
             if not isinstance(self._items, AsyncIterator):
-                if not self._gives_at_once:  # it may block, and raise: that is for `pull`
+                if not self.gives_at_once:  # it may block, and raise: that is for `pull`
                     return Pulled([], set(), Next.MORE)
-                block = list(islice(cast(Iterator[object], self._items), most))
-                return self._judge(block, exhausted=len(block) < most)
+                return self._take(cast(Iterator[object], self._items), most)
             exhausted = await self._draw_async(self._items, most)
         except BaseException as error:  # the user's code: the feeder decides what becomes of the run
             if is_being_cancelled():
@@ -148,6 +151,12 @@ class Source:
                 raise
             return self._broken(error)
         return self._judge(self._drain(), exhausted=exhausted)
+
+    def _take(self, items: Iterator[object], most: int) -> Pulled:
+        """Takes a block out of a container."""
+        block = list(islice(items, most))
+        types: set[type] | None = {int} if block and self._kind is range else None
+        return self._judge(block, exhausted=len(block) < most, types=types)
 
     def _draw(self, items: Iterator[object], most: int) -> bool:
         """Draws into the inlet: not beyond "nothing now", and no longer than the user's code is quick to give.
@@ -193,11 +202,11 @@ class Source:
         self._open(answer)
         return None
 
-    def _judge(self, block: list[object], *, exhausted: bool) -> Pulled:
+    def _judge(self, block: list[object], *, exhausted: bool, types: set[type] | None = None) -> Pulled:
         if exhausted:
             self._items = None
             self._is_over = self._is_over or not self._plan.is_function
-        types = set(map(type, block))
+        types = set(map(type, block)) if types is None else types
         if Done in types:
             # Nothing behind DONE is taken, whether it was drawn already or not.
             self._is_over = True
