@@ -195,12 +195,13 @@ class Runtime:
         self.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Does all that can be done now: starts workers, hands out, lets the writer in, looks for the end."""
+        """Does all that can be done now: hands out, starts workers, lets the writer in, looks for the end."""
         self._turn_is_due = False
         if self.has_ended:
             return
-        self._rooms.supervisor.turn()
-        self._rooms.dispatcher.turn(time.monotonic())
+        self._rooms.dispatcher.turn(time.monotonic())  # first of all: an item may be waiting for just this
+        if self._rooms.supervisor.turn():
+            self._rooms.dispatcher.turn(time.monotonic())
         self._rooms.feeder.tell_room()
         self._intake.tell_room()
         if self._shutdown is not None:

@@ -183,10 +183,11 @@ class Supervisor:
             self._limits.step_down(worker, self.starter, self.now)
         self._limits.check_memory(self.slots, self.now)
 
-    def turn(self) -> None:
-        """Does for each slot what is due."""
+    def turn(self) -> bool:
+        """Does for each slot what is due. Returns True if a worker may take items now that could not before."""
         if self.is_stopping:
-            return
+            return False
+        has_swapped = False
         replacing = sum(slot.successor is not None and bool(slot.replace_reason) for slot in self.slots)
         starting = sum(
             slot.successor is not None and slot.successor.state is WorkerState.STARTING for slot in self.slots
@@ -196,6 +197,7 @@ class Supervisor:
         for slot in self.slots:
             due = slot.due(self.now, pace)
             if due is Due.SWAP:
+                has_swapped = True
                 if (old := slot.swap()) is not None:
                     self._let_go(old)
                 due = slot.due(self.now, pace)
@@ -206,6 +208,7 @@ class Supervisor:
                 starting += 1
                 replacing += bool(slot.replace_reason)
                 self._prepare_successor(slot)
+        return has_swapped
 
     def _pace(self) -> policy.Pace:
         return policy.Pace(
