@@ -1,6 +1,7 @@
 """How items become bytes, and sockets and files in them descriptors; no descriptor is lost or leaked."""
 
 import array
+import contextlib
 import gzip
 import io
 import os
@@ -8,6 +9,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from quasiqueue._wire.codec import (
     EncodedItem,
+    Encoder,
     ItemBlob,
     decode_bulk,
     encode_bulk,
@@ -108,6 +111,44 @@ def test_descriptors_are_dealt_out_in_the_items_order(sockets: tuple[socket.sock
     body = memoryview(b"".join(pack_singles(encoded)))
     blobs = unpack_singles(body, 4, [10, 11, 12])
     assert [blob.descriptors for blob in blobs] == [[], [10, 11], [], [12]]
+
+
+def test_items_of_one_batch_are_pickled_each_by_itself(sockets: tuple[socket.socket, socket.socket]) -> None:
+    """What one item shares with another is in both pickles; one that fails, or carries a socket, leaves no trace."""
+    encoder = Encoder()
+    shared = ["shared"]
+    first, second = encoder.encode([shared, "a"]), encoder.encode([shared, "b", shared])
+    with pytest.raises(LookupError):
+        encoder.encode([shared, b"x" * 1_000_000, sockets[0], Raises()])
+    third, fourth = encoder.encode([sockets[1], shared]), encoder.encode(shared)
+    assert [item.carried for item in (first, second, third, fourth)] == [[], [], [sockets[1]], []]
+    assert [travelled(item) for item in (first, second, fourth)] == [
+        [shared, "a"],
+        [shared, "b", shared],
+        shared,
+    ]
+    assert [item.size for item in (first, second, third, fourth)] == [
+        encode_item(item).size for item in ([shared, "a"], [shared, "b", shared], [sockets[1], shared], shared)
+    ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_encoded_item_is_not_kept_alive(fails: bool) -> None:
+    """Neither one that was pickled nor one that could not be: its sockets, say, must close with it."""
+    encoder = Encoder()
+    item = Stateful([Raises()] if fails else [])
+    ended = weakref.ref(item)
+    with contextlib.suppress(LookupError):
+        encoder.encode(item)
+    del item
+    assert ended() is None
+
+
+def test_small_pieces_are_sent_as_one() -> None:
+    """Only what is large goes to the system by itself, uncopied."""
+    large = b"x" * 100_000
+    parts = pack_singles([encode_item(item) for item in ({"a": 1}, {"b": 2}, {"large": large}, {"c": 3}, {"d": 4})])
+    assert [part is large for part in parts] == [False, True, False]
 
 
 def test_socket_arrives_as_the_same_socket(sockets: tuple[socket.socket, socket.socket]) -> None:

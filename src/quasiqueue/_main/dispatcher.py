@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from .._wire.channel import MAX_DESCRIPTORS
-from .._wire.codec import Bytes, EncodedItem, encode_bulk, encode_item, pack_singles
+from .._wire.codec import Bytes, EncodedItem, Encoder, encode_bulk, pack_singles
 from .._wire.messages import Kind, Report, pack_batch, pack_ordinal
 from .._wire.scoreboard import read_records
 from ..events import ErrorInfo
@@ -126,12 +126,11 @@ class Dispatcher:
         encoded = self._encode_singly(parcel)
         if not encoded:
             return
-        first = self._send(
-            worker, parcel, pack_singles(encoded), [number for item in encoded for number in item.descriptors()]
-        )
-        for ordinal, item in enumerate(encoded, first):
-            if item.carried:
-                worker.carried[ordinal] = item.carried
+        carrying = [(index, item) for index, item in enumerate(encoded) if item.carried]
+        descriptors = [number for _, item in carrying for number in item.descriptors()]
+        first = self._send(worker, parcel, pack_singles(encoded), descriptors)
+        for index, item in carrying:
+            worker.carried[first + index] = item.carried
 
     def _send(self, worker: Worker, parcel: Parcel, payload: list[Bytes], descriptors: list[int]) -> int:
         first = worker.ledger.hand(parcel)
@@ -142,11 +141,12 @@ class Dispatcher:
     def _encode_singly(self, parcel: Parcel) -> list[EncodedItem]:
         """Pickles a parcel's items. Those that cannot be fail; those that are too much for one frame go back."""
         encoded: list[EncodedItem] = []
+        encoder = Encoder()
         size = carried = 0
         while len(encoded) < len(parcel) and size < MAX_FRAME_BYTES and carried < MAX_DESCRIPTORS // 2:
             index = len(encoded)
             try:
-                item = encode_item(parcel.items[index])
+                item = encoder.encode(parcel.items[index])
                 if len(item.carried) > MAX_DESCRIPTORS:
                     raise ValueError(
                         f"it holds {len(item.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once"

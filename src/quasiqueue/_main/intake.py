@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from types import NoneType
 
 from .._types import DONE
 from ..errors import QueueClosed, QueueFull, UsageError
@@ -108,14 +109,15 @@ class Intake:
         if not self._recent.is_on:
             self._backlog.put(Parcel(items, None, None, bulk))
             return len(items)
-        if keys is None:
-            generation = self._recent.admit_all(items, now)
-            if generation is not None:
-                self._backlog.put(Parcel(items, None, generation, bulk))
-                return len(items)
-        offered: Sequence[Hashable] = items if keys is None else self._sort_out(items, keys)
+        own_keys = None if keys is None else self._sort_out(items, keys)
+        offered: Sequence[Hashable] = items if own_keys is None else own_keys
         if not offered:
             return 0
+        if own_keys is None or NoneType not in set(map(type, own_keys)):
+            generation = self._recent.admit_all(offered, now)
+            if generation is not None:
+                self._backlog.put(Parcel(items, own_keys, generation, bulk))
+                return len(items)
         accepted, generation = self._recent.admit_each(offered, now)
         count = sum(accepted)
         self.duplicates += len(offered) - count
@@ -127,6 +129,8 @@ class Intake:
 
     def _sort_out(self, items: list[object], keys: list[Hashable | BaseException]) -> list[Hashable]:
         """Sets aside the items whose key raised. Leaves the others in `items` and returns their keys."""
+        if not any(issubclass(kind, BaseException) for kind in set(map(type, keys))):
+            return keys
         self._refused += [
             Refused(item, key) for item, key in zip(items, keys, strict=True) if isinstance(key, BaseException)
         ]

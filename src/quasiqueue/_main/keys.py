@@ -17,6 +17,7 @@ from itertools import chain
 _NUMBERS = frozenset({int, float, bool, complex})
 _SMALL_TYPES = _NUMBERS | {str, bytes}
 _PLAIN_TYPES = _SMALL_TYPES | {type(None)}
+_UNHASHABLE = frozenset({dict, list, set, bytearray})
 _MAX_AVERAGE = 256
 _LONG_TEXT = 1 << 10
 _MAX_SMALL = _LONG_TEXT
@@ -93,6 +94,8 @@ def key_of(item: object) -> Hashable:
         The item where it is hashable and small, a digest otherwise; None if it is or holds a socket or a file, or can
         neither be hashed nor pickled, and so is never a duplicate.
     """
+    if type(item) in _UNHASHABLE:  # most items are rows: what follows would come to the same, by way of an exception
+        return _pickle_digest(item)
     try:
         if _holds_descriptor(item):
             return None

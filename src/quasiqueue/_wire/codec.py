@@ -16,12 +16,16 @@ import pickle
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 Bytes = bytes | bytearray | memoryview
 
 _ENTRY = struct.Struct("<QH")
+_SMALL_PART = 1 << 12
+"""Bytes below which copying a piece is cheaper than handing it to the system by itself."""
+
 _FILE_TYPES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
 """Objects that travel as descriptors."""
 
@@ -49,38 +53,49 @@ class EncodedItem:
         carried: sockets and files whose descriptors travel with it, in the order in which the pickle names them.
     """
 
-    parts: list[Bytes] = field(default_factory=list)
-    size: int = 0
-    carried: list[Any] = field(default_factory=list)
+    parts: list[Bytes]
+    size: int
+    carried: list[Any]
 
     def descriptors(self) -> list[int]:
         """Returns the descriptors to send along."""
         return [thing.fileno() for thing in self.carried]
 
 
-class _Sink:
-    """What a pickler writes to. Large bytes objects arrive as they are, so nothing of them is copied."""
+class Encoder:
+    """Pickles items one by one; each pickle stands for itself.
+
+    Make one for each batch: that is most of the work of pickling a small item. It is not kept for longer, because it
+    grows with the largest item that it had.
+    """
 
     def __init__(self) -> None:
-        self.parts: list[Bytes] = []
-        self.write = self.parts.append
+        self._parts: list[Any] = []
+        self.write = self._parts.append
+        """Called by the pickler. Large bytes objects arrive as they are, so nothing of them is copied."""
+        self._carrier = _Carrier()
+        self._pickler = pickle.Pickler(self, pickle.HIGHEST_PROTOCOL)
+        self._pickler.dispatch_table = {**copyreg.dispatch_table, **self._carrier.table}
+
+    def encode(self, item: object) -> EncodedItem:
+        """Pickles one item.
+
+        Raises:
+            Exception: whatever the item's own methods raise, or pickle about them.
+        """
+        carried = self._carrier.carried = []
+        try:
+            self._pickler.dump(item)
+            parts = [_piece(part) for part in self._parts]
+        finally:
+            self._parts.clear()
+            self._pickler.clear_memo()  # it holds all that the item consists of
+        return EncodedItem(parts, sum(map(len, parts)), carried)
 
 
 def encode_item(item: object) -> EncodedItem:
-    """Pickles one item.
-
-    Raises:
-        Exception: whatever the item's own methods raise, or pickle about them.
-    """
-    encoded = EncodedItem()
-    sink = _Sink()
-    pickler = pickle.Pickler(sink, pickle.HIGHEST_PROTOCOL)
-    carry = _Carrier(encoded.carried)
-    pickler.dispatch_table = {**copyreg.dispatch_table, **carry.table}
-    pickler.dump(item)
-    encoded.parts = [_piece(part) for part in sink.parts]
-    encoded.size = sum(map(len, encoded.parts))
-    return encoded
+    """Pickles a single item. Raises as `Encoder.encode` does."""
+    return Encoder().encode(item)
 
 
 def _piece(part: Any) -> Bytes:
@@ -91,16 +106,16 @@ def _piece(part: Any) -> Bytes:
 
 
 class _Carrier:
-    """Reduces sockets and files to their place among the descriptors that travel along."""
+    """Reduces sockets and files to their place among the descriptors that travel along; puts them into `carried`."""
 
-    def __init__(self, carried: list[Any]) -> None:
-        self._carried = carried
+    def __init__(self) -> None:
+        self.carried: list[Any] = []
         self.table: dict[type, Callable[[Any], _Reduced]] = dict.fromkeys(_FILE_TYPES, self._reduce_file)
         self.table[socket.socket] = self._reduce_socket
 
     def _place(self, thing: object) -> int:
-        self._carried.append(thing)
-        return len(self._carried) - 1
+        self.carried.append(thing)
+        return len(self.carried) - 1
 
     def _reduce_socket(self, sock: socket.socket) -> _Reduced:
         if sock.fileno() < 0:
@@ -214,21 +229,30 @@ class ItemBlob:
 
 def pack_singles(items: Iterable[EncodedItem]) -> list[Bytes]:
     """Returns items as a table of sizes and their pickles, in pieces ready to send."""
-    table = bytearray()
-    parts: list[Bytes] = [table]
-    for item in items:
-        table += _ENTRY.pack(item.size, len(item.carried))
-        parts += item.parts
-    return parts
+    items = list(items)
+    table = b"".join([_ENTRY.pack(item.size, len(item.carried)) for item in items])
+    return _joined([table, *chain.from_iterable(item.parts for item in items)])
+
+
+def _joined(parts: Iterable[Bytes]) -> list[Bytes]:
+    """Returns the same bytes in fewer pieces."""
+    joined: list[Bytes] = []
+    small: list[Bytes] = []
+    for part in parts:
+        if len(part) < _SMALL_PART:
+            small.append(part)
+        else:
+            joined += [b"".join(small), part]
+            small = []
+    return [*joined, b"".join(small)] if small else joined
 
 
 def unpack_singles(body: memoryview, count: int, descriptors: Sequence[int]) -> list[ItemBlob]:
     """Returns what `pack_singles` packed. The blobs are views of `body`, which must stay as it is."""
     blobs = []
     at, mine = count * _ENTRY.size, 0
-    for index in range(count):
-        size, carried = _ENTRY.unpack_from(body, index * _ENTRY.size)
-        blobs.append(ItemBlob(body[at : at + size], list(descriptors[mine : mine + carried])))
+    for size, carried in _ENTRY.iter_unpack(body[:at]):
+        blobs.append(ItemBlob(body[at : at + size], list(descriptors[mine : mine + carried]) if carried else []))
         at += size
         mine += carried
     return blobs
