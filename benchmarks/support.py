@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any, TypeVar
 
 from quasiqueue import DONE, QuasiQueue, RunSummary, WorkerState
+from quasiqueue._types import Done
 from quasiqueue.events import RunStarted
 
 T = TypeVar("T")
@@ -115,6 +117,12 @@ def all_done(summary: RunSummary, count: int) -> None:
     """Checks that a figure is worth something. Raises RuntimeError if items are missing."""
     if summary.done != count:
         raise RuntimeError(f"{summary.done} of {count} items were done: {summary.failures[:1]}")
+
+
+def in_blocks(items: Iterable[T]) -> Callable[[int], "list[T] | Done"]:
+    """Returns a writer that gives as many of the items as it is asked for, in a list."""
+    left = iter(items)
+    return lambda desired_items: list(islice(left, desired_items)) or DONE
 
 
 def scripted(answers: Iterator[object]) -> Callable[[], object]:

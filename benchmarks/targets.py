@@ -286,6 +286,7 @@ FIGURES = {
     "async": ("share_of_ideal", "more"),
     "soak": ("growth_mib", "less"),
     "memory": ("beyond_mib", "less"),
+    "rows": ("items_per_second", "more"),
     "rooms": ("ns_per_item", "less"),
     "growth": ("items_per_second", "more"),
 }

@@ -26,6 +26,7 @@ COUNTS = {"processes_replaced"}  # none, in a run this short
 # One of each kind; the other systems run the same code with other settings.
 OURS = [
     ("noop", "quasiqueue"),
+    ("noop", "quasiqueue, writer is a function"),
     ("defaults", "quasiqueue"),
     ("defaults", "quasiqueue, writer is a function"),
     ("busy", "quasiqueue"),
@@ -41,6 +42,7 @@ OURS = [
     ("soak", "quasiqueue"),
     ("soak", "quasiqueue, bursts at full speed"),
     ("memory", "quasiqueue"),
+    ("rows", "quasiqueue"),
     ("rooms", RUN),
     ("growth", "bytes per item: 1000"),
 ]

@@ -15,6 +15,7 @@ from . import (
     noop,
     recycling,
     rooms,
+    rows,
     soak,
     startup,
 )
@@ -33,6 +34,7 @@ WORKLOADS: dict[str, Workload] = {
     "async": async_tasks.WORKLOAD,
     "soak": soak.WORKLOAD,
     "memory": memory.WORKLOAD,
+    "rows": rows.WORKLOAD,
     "rooms": rooms.WORKLOAD,
     "growth": growth.WORKLOAD,
 }

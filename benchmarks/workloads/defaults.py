@@ -1,16 +1,13 @@
 """No-op function, integers, every setting at its default: a queue of 300, and a new process every 200 items."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from itertools import count as count_up
-from itertools import islice
 from typing import Any
 
-from quasiqueue import DONE, QuasiQueue
-from quasiqueue._types import Done
+from quasiqueue import QuasiQueue
 
-from ..support import WORKERS, Figures, Scale, Stopwatch, Workload, all_done, nothing
+from ..support import WORKERS, Figures, Scale, Stopwatch, Workload, all_done, in_blocks, nothing
 from .noop import raw
 
 
@@ -21,17 +18,7 @@ def quasiqueue(scale: Scale) -> Figures:
 
 def quasiqueue_function(scale: Scale) -> Figures:
     """The writer is a function that gives as many as it is asked for: ten, by default."""
-
-    def writer_for(count: int) -> Callable[[int], object]:
-        numbers = count_up()
-
-        def writer(desired_items: int) -> Iterable[int] | Done:
-            block = [number for number in islice(numbers, desired_items) if number < count]
-            return block or DONE
-
-        return writer
-
-    return _run(scale, writer_for)
+    return _run(scale, lambda count: in_blocks(range(count)))
 
 
 def _run(scale: Scale, writer_for: Callable[[int], Any]) -> Figures:

@@ -13,18 +13,30 @@ from typing import Any
 
 from quasiqueue import QuasiQueue, Settings
 
-from ..support import FORK, WORKERS, Figures, Scale, Stopwatch, Workload, all_done, bare_seconds, exhaust, nothing
+from ..support import (
+    FORK,
+    WORKERS,
+    Figures,
+    Scale,
+    Stopwatch,
+    Workload,
+    all_done,
+    bare_seconds,
+    exhaust,
+    in_blocks,
+    nothing,
+)
 
 WARM_UP = 5_000
 CHUNK = 1000
 
 
-def quasiqueue(scale: Scale) -> Figures:
+def quasiqueue(scale: Scale, *, writer_for: Callable[[range], Any] = lambda items: items) -> Figures:
     """A queue that looks far ahead and never recycles; de-duplication is on."""
     count = scale.pick(3_000_000, 1_000_000, 2_000)
     settings = Settings(max_queue_size=100_000, lookup_block_size=10_000, max_jobs_per_process=None)
     QuasiQueue("warm-up", nothing, range(scale.pick(WARM_UP, WARM_UP, 10)), settings=settings).run()
-    queue = QuasiQueue("noop", nothing, range(count), settings=settings)
+    queue = QuasiQueue("noop", nothing, writer_for(range(count)), settings=settings)
     with Stopwatch() as watch:
         summary = queue.run()
     all_done(summary, count)
@@ -153,6 +165,8 @@ WORKLOAD = Workload(
     "no-op function, integers; items per second",
     {
         "quasiqueue": quasiqueue,
+        "quasiqueue, writer is a function": partial(quasiqueue, writer_for=in_blocks),
+        "quasiqueue, writer is a generator": partial(quasiqueue, writer_for=lambda items: (item for item in items)),
         "multiprocessing.Pool, one at a time": partial(pool, chunk=1, counts=_SLOW),
         "multiprocessing.Pool, chunks of 1000": partial(pool, chunk=CHUNK, counts=_FAST),
         "multiprocessing.Pool, chunks of 10,000": partial(pool, chunk=10_000, counts=_FAST),

@@ -140,37 +140,39 @@ class Dispatcher:
 
     def _encode_singly(self, parcel: Parcel) -> list[EncodedItem]:
         """Pickles a parcel's items. Those that cannot be fail; those that are too much for one frame go back."""
+        encode = Encoder().encode
         encoded: list[EncodedItem] = []
-        encoder = Encoder()
-        size = carried = 0
-        while len(encoded) < len(parcel) and size < MAX_FRAME_BYTES and carried < MAX_DESCRIPTORS // 2:
-            index = len(encoded)
+        refused: list[tuple[int, BaseException]] = []
+        size = carried = reached = 0
+        for item in parcel.items:
+            if size >= MAX_FRAME_BYTES or carried >= MAX_DESCRIPTORS // 2:
+                break
             try:
-                item = encoder.encode(parcel.items[index])
-                if len(item.carried) > MAX_DESCRIPTORS:
+                one = encode(item)
+                if len(one.carried) > MAX_DESCRIPTORS:
                     raise ValueError(
-                        f"it holds {len(item.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once"
+                        f"it holds {len(one.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once"
                     )
-                if carried + len(item.carried) > MAX_DESCRIPTORS:
-                    break
             except BaseException as error:  # the item's own pickling code may raise anything; only that item fails
-                self._refuse(parcel, index, error)
-                continue
-            encoded.append(item)
-            size += item.size
-            carried += len(item.carried)
-        if len(encoded) < len(parcel):
-            self._intake.give_back([parcel.slice(len(encoded), len(parcel))])
-            del parcel.items[len(encoded) :]
-            if parcel.keys is not None:
-                del parcel.keys[len(encoded) :]
+                refused.append((reached, error))
+            else:
+                if carried + len(one.carried) > MAX_DESCRIPTORS:
+                    break
+                encoded.append(one)
+                size += one.size
+                carried += len(one.carried)
+            reached += 1
+        if reached < len(parcel):
+            self._intake.give_back([parcel.slice(reached, len(parcel))])
+            parcel.drop(reached, len(parcel))
+        bad = [(parcel.slice(index, index + 1), why) for index, why in refused]
+        for index, _ in reversed(refused):
+            parcel.drop(index, index + 1)
+        for single, why in bad:
+            self._refuse(single, why)
         return encoded
 
-    def _refuse(self, parcel: Parcel, index: int, error: BaseException) -> None:
-        bad = parcel.slice(index, index + 1)
-        del parcel.items[index]
-        if parcel.keys is not None:
-            del parcel.keys[index]
+    def _refuse(self, bad: Parcel, error: BaseException) -> None:
         told = error_info(error)
         text = f"The item {item_text(bad.items[0])} cannot be pickled, so no worker can get it: {told.message}"
         self._settler.fail_unsent(bad, ErrorInfo(told.type, text, told.traceback))

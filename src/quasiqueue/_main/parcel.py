@@ -70,10 +70,14 @@ class Parcel:
     def cut(self, count: int) -> "Parcel":
         """Takes the first `count` items out, as a parcel of the same history."""
         taken = self._with(self.items[:count], None if self.keys is None else self.keys[:count])
-        del self.items[:count]
-        if self.keys is not None:
-            del self.keys[:count]
+        self.drop(0, count)
         return taken
+
+    def drop(self, begin: int, end: int) -> None:
+        """Takes the items from `begin` up to `end` out."""
+        del self.items[begin:end]
+        if self.keys is not None:
+            del self.keys[begin:end]
 
     def slice(self, begin: int, end: int) -> "Parcel":
         """Returns a parcel of the items from `begin` up to `end`; this one stays as it is."""

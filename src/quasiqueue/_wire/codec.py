@@ -86,7 +86,10 @@ class Encoder:
         carried = self._carrier.carried = []
         try:
             self._pickler.dump(item)
-            parts = [_piece(part) for part in self._parts]
+            if len(self._parts) == 1:  # nearly all items: no large object among what they consist of
+                part = self._parts[0]
+                return EncodedItem([part], len(part), carried)
+            parts = list(map(_piece, self._parts))
         finally:
             self._parts.clear()
             self._pickler.clear_memo()  # it holds all that the item consists of
