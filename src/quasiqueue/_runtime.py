@@ -7,6 +7,7 @@ timers wake it, and each wake ends in `turn`. Invariant: all decisions happen on
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from signal import Signals
@@ -238,8 +239,10 @@ class Runtime:
             return
         now = time.monotonic()
         held = self._rooms.dispatcher.held
+        quiet_at = held.quiet_since + policy.STUCK_ANYWAY  # put off and off as long as all of them go on reporting
+        self._ticker.watch(quiet_at if quiet_at > now else math.inf)
         interval = policy.tick_interval(
-            held_behind=held.behind > 0,
+            held_behind=held.behind > 0 and (held.someone_idle or quiet_at <= now),
             someone_idle=held.someone_idle,
             has_running=held.items > 0,
             limit=self._settings.item_timeout if held.items else None,

@@ -633,6 +633,28 @@ async def test_items_behind_a_long_one_go_to_the_idle_worker(ledger: Ledger, gat
     assert summary.retried == 0
 
 
+async def test_items_behind_a_long_one_are_run_although_nobody_is_ever_idle(ledger: Ledger, gate: Gate) -> None:
+    """They are given back, and come before what is younger, as soon as the worker that is busy can take more."""
+
+    def reader(item: int) -> None:
+        if item == 300:
+            gate.wait()
+        elif 300 < item <= 310:
+            ledger.note("end", item)
+        else:
+            time.sleep(0.001)  # the work
+
+    settings = quick("fork", num_processes=2, max_queue_size=1000)
+    queue = QuasiQueue("workers", reader, itertools.count(), settings=settings)
+    async with running(queue) as run:
+        await run.until(lambda: len(ledger.lines("end")) == 10)
+        assert gate.is_open() is False
+        gate.open()
+        queue.stop()
+        assert (await run.ended()).ok
+    assert ledger.check(range(301, 311)) == ALL_ONCE
+
+
 @pytest.mark.parametrize("collector", [None, Basket()], ids=["counts", "outcomes"])
 async def test_outcomes_do_not_wait_for_a_long_item(ledger: Ledger, gate: Gate, collector: Basket | None) -> None:
     """Items that were run are counted and given to the collector although a later one of their batch takes long."""

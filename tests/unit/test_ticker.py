@@ -1,6 +1,7 @@
 """The one timer: what is due sooner moves it forward."""
 
 import asyncio
+import math
 import time
 
 from quasiqueue._main.ticker import Ticker
@@ -49,3 +50,20 @@ async def test_stopped_ticker_does_not_tick() -> None:
         assert await ticks.get() == "later"
         ticker.wind(0.0)
         assert await ticks.get() == "tick"
+
+
+async def test_watch_is_put_off_each_time_it_is_told() -> None:
+    """Only the last time counts, also if it is later; infinity takes it back; a tick ends it as it ends the timer."""
+    ticks: asyncio.Queue[float] = asyncio.Queue()
+    ticker = Ticker(lambda: ticks.put_nowait(time.monotonic()))
+    began = time.monotonic()
+    ticker.watch(began)
+    ticker.watch(began + 0.05)
+    async with asyncio.timeout(20):
+        assert await ticks.get() >= began + 0.049  # the loop's clock may be that coarse
+        ticker.watch(began)
+        ticker.watch(math.inf)
+        ticker.watch(began + 1000)
+        ticker.wind(began + 0.1)
+        assert await ticks.get() >= began + 0.099
+        assert ticks.empty()

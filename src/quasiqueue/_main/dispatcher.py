@@ -5,6 +5,7 @@ struck out and goes to the settler. Invariant: an item is in a ledger before its
 report, by being given back, or by its worker's death.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
@@ -27,11 +28,19 @@ MAX_FRAME_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Items in workers' hands: all of them, and those that wait behind others; and whether a worker could take one."""
+    """Items in workers' hands.
+
+    Attributes:
+        items: all of them.
+        behind: those that wait behind others.
+        someone_idle: whether a worker could take one.
+        quiet_since: when the one was heard of who has been quiet for longest, of those with items that wait.
+    """
 
     items: int
     behind: int
     someone_idle: bool
+    quiet_since: float = math.inf
 
 
 class Dispatcher:
@@ -79,6 +88,8 @@ class Dispatcher:
             able = [worker for worker in self._workers if worker.can_take]
             # Those with least in hand first, so that nobody gets a second batch while another has none.
             for worker in sorted(able, key=lambda worker: len(worker.ledger)):
+                if not len(worker.ledger):
+                    worker.heard_at = now
                 self._fill(worker, len(able))
         self.held = self._survey()
         self._intake.elsewhere = self._settler.delayed + self.held.behind
@@ -86,14 +97,16 @@ class Dispatcher:
     def _survey(self) -> Held:
         items = behind = 0
         someone_idle = False
+        quiet_since = math.inf
         for worker in self._workers:
             holds = len(worker.ledger)
             items += holds
             if holds > worker.lanes:
                 behind += holds - worker.lanes
+                quiet_since = min(quiet_since, worker.heard_at)
             elif holds < worker.free_lanes:
                 someone_idle = someone_idle or worker.can_take
-        return Held(items, behind, someone_idle)
+        return Held(items, behind, someone_idle, quiet_since)
 
     def _fill(self, worker: Worker, able: int) -> None:
         while worker.can_take and (size := self._credit(worker, able)) > 0:
@@ -182,6 +195,7 @@ class Dispatcher:
     def on_report(self, worker: Worker, report: Report, now: float) -> None:
         """Settles what a worker has finished."""
         worker.age = 0.0  # what it runs now, if anything, has just begun
+        worker.heard_at = now
         if report.ran:
             self.seconds_per_item = policy.estimate(self.seconds_per_item, report.seconds / report.ran)
             self._largest = max(report.ran, min(self._largest, policy.MAX_BATCH))

@@ -162,6 +162,7 @@ class Worker:
         is_recalled: True while it was asked to give items back and has not answered.
         since: for each ordinal that runs, when it was first seen running.
         age: how long the longest running of them had been seen running at the last look.
+        heard_at: when it last reported, or was handed an item while it held none; monotonic seconds.
         cancelled: for each ordinal that was cancelled, when.
         kill: set once it is on its way down the ladder.
         has_left: True once it said that it is done.
@@ -193,6 +194,7 @@ class Worker:
     is_recalled: bool = False
     since: dict[int, float] = field(default_factory=dict)
     age: float = 0.0
+    heard_at: float = 0.0
     cancelled: dict[int, float] = field(default_factory=dict)
     kill: Kill | None = None
     has_left: bool = False
