@@ -96,14 +96,15 @@ def key_of(item: object) -> Hashable:
     """
     if type(item) in _UNHASHABLE:  # most items are rows: what follows would come to the same, by way of an exception
         return _pickle_digest(item)
+    if type(item) is bytes:
+        return item if len(item) <= _LONG_TEXT else (bytes, _digest(item))
+    if type(item) is str:
+        return item if len(item) <= _LONG_TEXT else (str, _digest(item.encode("utf-8", "surrogatepass")))
     try:
         if _holds_descriptor(item):
             return None
     except RecursionError:  # tuples in tuples, deeper than anything can be pickled
         return None
-    if type(item) in (str, bytes) and len(item) > _LONG_TEXT:  # type: ignore[arg-type]  # the two have a length
-        data = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
-        return type(item), _digest(data)
     try:
         return shielded(item)
     except BaseException:  # the item's own method may raise anything; its pickle speaks for it then
