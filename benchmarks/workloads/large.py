@@ -22,7 +22,7 @@ def _items(count: int) -> Iterator[bytes]:
 
 
 def _count(scale: Scale) -> int:
-    return scale.pick(1000, 200, 4)
+    return scale.pick(1000, 100, 4)
 
 
 def quasiqueue(scale: Scale, *, window: float) -> Figures:
@@ -77,7 +77,7 @@ def copy(scale: Scale) -> Figures:
     piece = memoryview(bytearray(scale.pick(256, 256, 8) * MIB))
     target = bytearray(len(piece))
     target[:] = piece
-    rounds = scale.pick(8, 4, 1)
+    rounds = scale.pick(8, 2, 1)
     with Stopwatch() as watch:
         for _ in range(rounds):
             target[:] = piece

@@ -30,7 +30,7 @@ def arrive(given: int) -> None:
 
 
 def _count(scale: Scale) -> int:
-    return scale.pick(1000, 300, 40)
+    return scale.pick(1000, 150, 40)
 
 
 def _figures(scale: Scale) -> Figures:

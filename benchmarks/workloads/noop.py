@@ -33,7 +33,7 @@ CHUNK = 1000
 
 def quasiqueue(scale: Scale, *, writer_for: Callable[[range], Any] = lambda items: items) -> Figures:
     """A queue that looks far ahead and never recycles; de-duplication is on."""
-    count = scale.pick(3_000_000, 1_000_000, 2_000)
+    count = scale.pick(3_000_000, 500_000, 2_000)
     settings = Settings(max_queue_size=100_000, lookup_block_size=10_000, max_jobs_per_process=None)
     QuasiQueue("warm-up", nothing, range(scale.pick(WARM_UP, WARM_UP, 10)), settings=settings).run()
     queue = QuasiQueue("noop", nothing, writer_for(range(count)), settings=settings)
@@ -157,7 +157,7 @@ def faster_fifo(scale: Scale, *, block: int) -> Figures:
 
 
 _FAST = (3_000_000, 500_000, 500)
-_MEDIUM = (500_000, 150_000, 500)
+_MEDIUM = (500_000, 80_000, 500)
 _SLOW = (50_000, 10_000, 100)
 _SLOWEST = (15_000, 3_000, 100)
 

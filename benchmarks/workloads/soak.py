@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def _sizes(scale: Scale) -> tuple[int, int]:
-    return scale.pick((1_000_000, 10_000_000), (100_000, 1_000_000), (10_000, 20_000))
+    return scale.pick((1_000_000, 10_000_000), (50_000, 500_000), (10_000, 20_000))
 
 
 def _window(scale: Scale) -> float:
