@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import hashlib
 import itertools
 import math
 import os
 import socket
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +103,17 @@ class UglyText:
 
     def __repr__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Plain:
+    """Nothing special."""
+
+
+class Unpicklable:
+    """Raises when it is pickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise LookupError("no pickle of me")
 
 
 def number_of(item: object) -> object:
@@ -431,3 +444,25 @@ def test_writer_function_and_iterable_see_the_same_duplicates(ledger: Ledger) ->
     summary = QuasiQueue("items", functools.partial(noting, ledger), writer, settings=quick("fork")).run()
     assert sorted(ledger.items("end")) == [1, 2, 3]
     assert (summary.done, summary.duplicates) == (3, 6)
+
+
+def test_items_beside_one_that_cannot_be_pickled_are_let_go() -> None:
+    """Nothing of them is left in a cycle, where their sockets, say, would stay open until garbage is collected."""
+    given: list[weakref.ref[Plain]] = []
+
+    def writer() -> Iterator[object]:
+        for number in range(100):
+            item = Plain() if number != 50 else Unpicklable()
+            if isinstance(item, Plain):
+                given.append(weakref.ref(item))
+            yield item
+
+    queue = QuasiQueue("items", shown, writer(), settings=quick("fork", num_processes=1, prevent_requeuing_time=0))
+    gc.collect()
+    gc.disable()
+    try:
+        summary = queue.run()
+        assert [ended() for ended in given] == [None] * 99
+    finally:
+        gc.enable()
+    assert (summary.done, summary.failed) == (99, 1)

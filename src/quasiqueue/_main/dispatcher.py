@@ -155,7 +155,7 @@ class Dispatcher:
         """Pickles a parcel's items. Those that cannot be fail; those that are too much for one frame go back."""
         encode = Encoder().encode
         encoded: list[EncodedItem] = []
-        refused: list[tuple[int, BaseException]] = []
+        refused: list[tuple[int, ErrorInfo]] = []
         size = carried = reached = 0
         for item in parcel.items:
             if size >= MAX_FRAME_BYTES or carried >= MAX_DESCRIPTORS // 2:
@@ -167,7 +167,7 @@ class Dispatcher:
                         f"it holds {len(one.carried)} sockets or files; {MAX_DESCRIPTORS} can travel at once"
                     )
             except BaseException as error:  # the item's own pickling code may raise anything; only that item fails
-                refused.append((reached, error))
+                refused.append((reached, error_info(error)))  # as text: the error itself refers to this frame
             else:
                 if carried + len(one.carried) > MAX_DESCRIPTORS:
                     break
@@ -185,8 +185,7 @@ class Dispatcher:
             self._refuse(single, why)
         return encoded
 
-    def _refuse(self, bad: Parcel, error: BaseException) -> None:
-        told = error_info(error)
+    def _refuse(self, bad: Parcel, told: ErrorInfo) -> None:
         text = f"The item {item_text(bad.items[0])} cannot be pickled, so no worker can get it: {told.message}"
         self._settler.fail_unsent(bad, ErrorInfo(told.type, text, told.traceback))
 

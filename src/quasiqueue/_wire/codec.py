@@ -230,9 +230,8 @@ class ItemBlob:
         self.descriptors = []
 
 
-def pack_singles(items: Iterable[EncodedItem]) -> list[Bytes]:
+def pack_singles(items: Sequence[EncodedItem]) -> list[Bytes]:
     """Returns items as a table of sizes and their pickles, in pieces ready to send."""
-    items = list(items)
     table = b"".join([_ENTRY.pack(item.size, len(item.carried)) for item in items])
     return _joined([table, *chain.from_iterable(item.parts for item in items)])
 
@@ -244,9 +243,11 @@ def _joined(parts: Iterable[Bytes]) -> list[Bytes]:
     for part in parts:
         if len(part) < _SMALL_PART:
             small.append(part)
-        else:
-            joined += [b"".join(small), part]
+            continue
+        if small:
+            joined.append(b"".join(small))
             small = []
+        joined.append(part)
     return [*joined, b"".join(small)] if small else joined
 
 
